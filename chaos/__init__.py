@@ -1,0 +1,1 @@
+"""Faults, workloads, models and checkers for the store and the control plane (see docs/architecture.md)."""

@@ -1,0 +1,11 @@
+"""Bytes on disk.
+
+    port.py         OrderedStore: tables of ordered byte keys; one write transaction at a time, consistent read views
+    lmdb_store.py   the only file that imports lmdb
+    memory.py       the in-memory twin: the same contract suite runs on both
+    raft_log.py     RaftLog: entries, hard state and snapshot mark; save() is one durable transaction; every record is checksummed
+    codec.py        the only file that imports msgpack
+    data_dir.py     layout, lock file (a second process gets DataDirectoryInUse), identity of the member
+
+Errors: DataDirectoryInUse, CorruptLog (a checksum did not match), StoreFull (map or disk is full). Anything else is our bug.
+"""
