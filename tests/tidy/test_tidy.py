@@ -14,7 +14,20 @@ EXCEPTIONS = Path(__file__).with_name("exceptions.txt")
 
 PURE_ROOMS = ("kvstore/raft/", "kvstore/mvcc/", "controlplane/objects/")
 BUILD_STEPS = ("controlplane/objects/data/generate.py",)
-BANNED_IN_PURE_ROOMS = {"asyncio", "socket", "ssl", "threading", "subprocess", "time", "select", "selectors", "signal", "lmdb", "grpc", "uvloop"}
+BANNED_IN_PURE_ROOMS = {
+    "asyncio",
+    "socket",
+    "ssl",
+    "threading",
+    "subprocess",
+    "time",
+    "select",
+    "selectors",
+    "signal",
+    "lmdb",
+    "grpc",
+    "uvloop",
+}
 
 ONE_FILE_PER_LIBRARY = {
     "lmdb": ("kvstore/storage/lmdb_store.py",),
@@ -24,9 +37,23 @@ ONE_FILE_PER_LIBRARY = {
 NEVER_IN_THE_PRODUCT = {"grpc", "kubernetes", "requests", "pytest", "hypothesis"}
 
 WALL_CLOCK_AND_CHANCE = {
-    "time.time", "time.time_ns", "time.sleep", "datetime.now", "datetime.utcnow", "datetime.datetime.now", "datetime.datetime.utcnow",
-    "uuid.uuid1", "uuid.uuid4", "os.urandom", "random.random", "random.randint", "random.choice", "random.uniform", "random.shuffle",
-    "secrets.token_hex", "secrets.token_bytes",
+    "time.time",
+    "time.time_ns",
+    "time.sleep",
+    "datetime.now",
+    "datetime.utcnow",
+    "datetime.datetime.now",
+    "datetime.datetime.utcnow",
+    "uuid.uuid1",
+    "uuid.uuid4",
+    "os.urandom",
+    "random.random",
+    "random.randint",
+    "random.choice",
+    "random.uniform",
+    "random.shuffle",
+    "secrets.token_hex",
+    "secrets.token_bytes",
 }
 MAY_READ_THE_WORLD = ("controlplane/machinery/clock.py", "controlplane/launcher/")
 

@@ -1,0 +1,210 @@
+"""Certificates and kubeconfigs, made at the first start and kept.
+
+One authority signs the API servers, the kubelets and every client. Keys are EC P-256; service account tokens are signed with a
+key of their own. The clock and the serial numbers come from the launcher, the one room that may read them.
+"""
+
+import base64
+import datetime
+import ipaddress
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from controlplane.launcher.plan import LOOPBACK, Plan
+from controlplane.launcher.state import DataDirectory
+
+AUTHORITY_YEARS = 10
+CERTIFICATE_YEARS = 2
+RENEW_BEFORE_DAYS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A certificate to be made: file name, common name, organisations (groups), and names or addresses for servers."""
+
+    file: str
+    common_name: str
+    organizations: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+
+COMPONENTS = (
+    Identity("admin", "kubernetes-admin", ("system:masters",)),
+    Identity("kube-scheduler", "system:kube-scheduler"),
+    Identity("kube-controller-manager", "system:kube-controller-manager"),
+    Identity("cloud-controller-manager", "system:cloud-controller-manager"),
+    Identity("kube-proxy", "system:kube-proxy"),
+    Identity("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
+)
+
+
+def identities(plan: Plan) -> Iterable[Identity]:
+    """Yield every certificate that a cluster needs."""
+    names = (
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        "localhost",
+    )
+    yield Identity("apiserver", "kube-apiserver", (), (*names, LOOPBACK, plan.kubernetes_service))
+    yield from COMPONENTS
+    for index in range(plan.nodes):
+        yield node_identity(f"node-{index}", plan.node_address(index))
+    if plan.simulated_nodes:
+        yield Identity("simulated-nodes", "pilothouse:simulated-nodes", ("system:masters",))
+
+
+def node_identity(name: str, address: str) -> Identity:
+    return Identity(name, f"system:node:{name}", ("system:nodes",), (name, address))
+
+
+class Authority:
+    """The cluster's own certificate authority in `pki/ca.crt` and `pki/ca.key`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.now = datetime.datetime.now(datetime.UTC)
+        self.key = load_or_make_key(folder / "ca.key")
+        path = folder / "ca.crt"
+        if path.exists():
+            self.certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        else:
+            self.certificate = self.self_signed()
+            write(path, self.certificate.public_bytes(serialization.Encoding.PEM))
+
+    def self_signed(self) -> x509.Certificate:
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "pilothouse-ca")])
+        usage = x509.KeyUsage(
+            digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
+            data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+        )  # fmt: skip
+        builder = self.builder(name, name, self.key.public_key(), AUTHORITY_YEARS)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        builder = builder.add_extension(usage, critical=True)
+        return builder.sign(self.key, hashes.SHA256())
+
+    def builder(
+        self, subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, years: int
+    ) -> x509.CertificateBuilder:
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(self.now - datetime.timedelta(minutes=5))
+            .not_valid_after(self.now + datetime.timedelta(days=365 * years))
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(identifier, critical=False)
+        )
+
+    def ensure(self, identity: Identity) -> None:
+        """Write `FILE.crt` and `FILE.key` unless a certificate for the same hosts is there and far from its end."""
+        path = self.folder / f"{identity.file}.crt"
+        if path.exists() and self.still_good(x509.load_pem_x509_certificate(path.read_bytes()), identity):
+            return
+        key = load_or_make_key(self.folder / f"{identity.file}.key")
+        attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, item) for item in identity.organizations]
+        attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, identity.common_name))
+        builder = self.builder(x509.Name(attributes), self.certificate.subject, key.public_key(), CERTIFICATE_YEARS)
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if identity.hosts else [])]
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        if identity.hosts:
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([general_name(host) for host in identity.hosts]), critical=False
+            )
+        write(path, builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+
+    def still_good(self, certificate: x509.Certificate, identity: Identity) -> bool:
+        if certificate.not_valid_after_utc - self.now < datetime.timedelta(days=RENEW_BEFORE_DAYS):
+            return False
+        if certificate.issuer != self.certificate.subject:
+            return False
+        try:
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            return not identity.hosts
+        return set(names) == {general_name(host) for host in identity.hosts}
+
+
+def general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def load_or_make_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    if path.exists():
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        return key
+    key = ec.generate_private_key(ec.SECP256R1())
+    text = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    write(path, text)
+    return key
+
+
+def write(path: Path, content: bytes) -> None:
+    """Replace a file at once; only its owner may read it."""
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+    os.replace(temporary, path)
+
+
+def kubeconfig(server: str, folder: Path, identity: Identity) -> str:
+    """Return a kubeconfig (JSON is YAML) with everything inside, so that one file can be carried to another machine."""
+
+    def inline(name: str) -> str:
+        return base64.b64encode((folder / name).read_bytes()).decode()
+
+    user = {
+        "client-certificate-data": inline(f"{identity.file}.crt"),
+        "client-key-data": inline(f"{identity.file}.key"),
+    }
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "pilothouse",
+        "clusters": [
+            {"name": "pilothouse", "cluster": {"server": server, "certificate-authority-data": inline("ca.crt")}}
+        ],
+        "users": [{"name": identity.common_name, "user": user}],
+        "contexts": [{"name": "pilothouse", "context": {"cluster": "pilothouse", "user": identity.common_name}}],
+    }
+    return json.dumps(document, indent=2)
+
+
+def ensure_pki(directory: DataDirectory, plan: Plan) -> None:
+    """Make what is missing in `pki/` and `kubeconfig/`; what is there and good stays."""
+    folder = directory.pki
+    authority = Authority(folder)
+    key = load_or_make_key(folder / "sa.key")
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    write(folder / "sa.pub", public)
+    for identity in identities(plan):
+        authority.ensure(identity)
+        if identity.file == "apiserver":
+            continue
+        write(directory.kubeconfig(identity.file), kubeconfig(plan.server, folder, identity).encode())
+    for index in range(plan.masters):
+        for identity in COMPONENTS:
+            if identity.file.startswith("kube-") or identity.file.startswith("cloud-"):
+                own = f"https://{LOOPBACK}:{plan.master_port(index)}"
+                write(
+                    directory.kubeconfig(f"master-{index}-{identity.file}"), kubeconfig(own, folder, identity).encode()
+                )
