@@ -79,17 +79,10 @@ program = Main(
         "proxy": ("controlplane.network.command:proxy", "the service proxy"),
         "loadbalancer": ("controlplane.network.command:loadbalancer", "one address before several API servers"),
     },
-    params=[
-        click.Option(
-            ["--version"],
-            is_flag=True,
-            is_eager=True,
-            expose_value=False,
-            help="Print the version and exit.",
-            callback=lambda context, _, value: value and (click.echo(f"pilothouse {VERSION}"), context.exit()),
-        )
-    ],
 )
+
+
+program = click.version_option(VERSION, prog_name="pilothouse")(program)
 
 
 def main() -> None:
