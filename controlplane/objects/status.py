@@ -45,8 +45,8 @@ def _shown(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What is wrong with one field.  `type` is one of Required, Invalid, TypeInvalid, NotSupported, Duplicate, Forbidden,
-    TooLong, TooMany, NotFound, Internal; `value` is the JSON value found there."""
+    """What is wrong with one field.  `type` is one of Required, Invalid, TypeInvalid, NotSupported, Duplicate,
+    Forbidden, TooLong, TooMany, NotFound, Internal; `value` is the JSON value found there."""
 
     type: str
     field: str
@@ -112,8 +112,8 @@ class FieldError:
 
 
 class ApiError(Exception):
-    """A refusal as Kubernetes words it: HTTP `code`, `reason`, `message`, and `details` (name, group, kind, uid, causes,
-    retryAfterSeconds; empty when there are none).  `metadata` is the Status' ListMeta (a `continue` token, mostly empty)."""
+    """A refusal as Kubernetes words it: HTTP `code`, `reason`, `message`, and `details` (name, group, kind, uid,
+    causes, retryAfterSeconds; empty when there are none).  `metadata` is the Status' ListMeta (a `continue` token)."""
 
     def __init__(
         self, code: int, reason: str, message: str, details: Object | None = None, metadata: Object | None = None
@@ -195,7 +195,7 @@ def unauthorized(message: str = "Unauthorized") -> ApiError:
 
 
 def forbidden(resource: Resource | None, name: str, why: str) -> ApiError:
-    """403 Forbidden: `pods "x" is forbidden: why`; without a name `pods is forbidden: why`; without both `forbidden: why`."""
+    """403 Forbidden: `pods "x" is forbidden: why`; without a name `pods is forbidden: why`; else `forbidden: why`."""
     if resource is None:
         message = f"forbidden: {why}"
     elif name:
