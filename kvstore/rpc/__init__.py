@@ -2,25 +2,55 @@
 
     frames.py       frame codec, sans-IO                hpack_memo.py  header blocks remembered, over the `hpack` package
     connection.py   one HTTP/2 connection, sans-IO      messages.py    the five-byte gRPC prefix, gzip
-    streams.py      stream states and flow control      status.py      gRPC codes, percent-encoding, grpc-timeout
+    streams.py      stream halves and flow control      status.py      gRPC codes, percent-encoding, grpc-timeout
+    limits.py       every limit by name                 deadlines.py   many deadlines, few timers
+    server_connection.py, call.py     the server's end  client_connection.py   the client's end (both sans-IO)
     server.py       asyncio.Protocol on a connection    http1.py       HTTP/1.1 on the same port (health, metrics, gateway)
     channel.py      the client side
 
 Server side
-    server = Server({"/etcdserverpb.KV/Put": Unary(put), "/etcdserverpb.Watch/Watch": Streaming(watch)}, http1=handler)
+    server = Server({"/etcdserverpb.KV/Put": Unary(put), "/etcdserverpb.Watch/Watch": Streaming(watch)}, http1=handler, limits=Limits())
     await server.start(host, port, ssl_context=None); server.port; await server.stop(grace_seconds)
     Unary(handler):      handler(call: Call, message: bytes) -> None; answers now or later with call.reply(bytes) or call.fail(code, text)
     Streaming(handler):  handler(call: Call) -> Receiver with on_message(bytes), on_half_close(), on_cancel()
-    Call:  path, metadata: dict[str, str] (lower-case names), peer: str, client_certificate: bytes | None (DER),
-           deadline: float | None (loop time), send(bytes), finish(), fail(code, text), reply(bytes) = send + finish,
-           pending_bytes (queued, not yet accepted by the peer's window), on_drain(callback)
+    Call:  path, metadata: dict[str, str] (lower-case names; shared, read only), peer: str, client_certificate: bytes | None (DER),
+           deadline: float | None (loop time), send(bytes), finish(), fail(code, text), reply(bytes) = send + finish, send_head(),
+           pending_bytes (queued, not yet accepted by the peer's window), on_drain(callback), hold()/release() (window to the client),
+           on_cancel(callback) (for unary handlers that wait), is_open
+           After its end all methods of a call do nothing. Past its deadline a call is failed and its receiver told on_cancel.
     http1: handler(Http1Request(method, path, query, headers, body)) -> Http1Response | Awaitable[Http1Response]
 Client side
     channel = Channel("127.0.0.1:2379", ssl_context=None)
     await channel.unary(path, message, metadata=None, timeout=None) -> bytes      raises RpcError(code, text, metadata)
     stream = channel.stream(path, metadata=None): send(bytes), half_close(), cancel(), async iteration over messages; or
-    channel.open(path, metadata, receiver) with callbacks on_message / on_end(status) for code that must not pay for a task
+    await channel.open(path, metadata, receiver) -> ClientCall with callbacks on_message(bytes) / on_end(RpcError | None)
+           for code that must not pay for a task
     await channel.close()
     RpcError.sent: False when it is certain that the request never left (safe to retry), else True.
+Metadata values: str, or bytes for `-bin` names (base64 is done here on the way out; on the way in `decode_binary(value)`).
 Handlers are plain functions: no task is made for a call. All waits go through the running loop.
 """
+
+from kvstore.rpc.call import Call, Receiver, Streaming, Unary
+from kvstore.rpc.channel import Channel, ClientStream
+from kvstore.rpc.client_connection import CallReceiver, ClientCall
+from kvstore.rpc.limits import Limits
+from kvstore.rpc.server import Server
+from kvstore.rpc.status import Code, RpcError, decode_binary, encode_binary
+
+__all__ = [
+    "Call",
+    "CallReceiver",
+    "Channel",
+    "ClientCall",
+    "ClientStream",
+    "Code",
+    "Limits",
+    "Receiver",
+    "RpcError",
+    "Server",
+    "Streaming",
+    "Unary",
+    "decode_binary",
+    "encode_binary",
+]

@@ -1,0 +1,176 @@
+"""The asyncio server: one protocol object a connection, one write a turn, HTTP/1.1 and HTTP/2 on the same port."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import cast
+
+from kvstore.rpc import frames
+from kvstore.rpc.deadlines import Deadlines
+from kvstore.rpc.limits import Limits
+from kvstore.rpc.server_connection import Routes, ServerConnection
+
+ALPN_PROTOCOLS = ("h2", "http/1.1")
+
+
+def peer_name(transport: asyncio.BaseTransport) -> str:
+    """`address:port` of the other end ("" for one that has none)."""
+    name = transport.get_extra_info("peername")
+    if isinstance(name, tuple) and len(name) >= 2:
+        host = f"[{name[0]}]" if ":" in str(name[0]) else str(name[0])
+        return f"{host}:{name[1]}"
+    return str(name or "")
+
+
+class Server:
+    """Handlers by path on one or more listening sockets."""
+
+    def __init__(self, routes: Routes, *, limits: Limits | None = None) -> None:
+        self.routes = routes
+        self.limits = limits or Limits()
+        self.port = 0
+        self.connections: set[_ServerProtocol] = set()
+        self._listeners: list[asyncio.Server] = []
+        self._deadlines: Deadlines | None = None
+        self._idle: asyncio.Event | None = None
+
+    async def start(self, host: str, port: int, ssl_context: ssl.SSLContext | None = None) -> None:
+        """Listen (again on another address when called again); `self.port` is the port of the first listener."""
+        loop = asyncio.get_running_loop()
+        if self._deadlines is None:
+            self._deadlines = Deadlines(loop)
+        if ssl_context is not None:
+            ssl_context.set_alpn_protocols(list(ALPN_PROTOCOLS))
+        deadlines = self._deadlines
+        listener = await loop.create_server(
+            lambda: _ServerProtocol(self, loop, deadlines), host, port, ssl=ssl_context, backlog=1024
+        )
+        self._listeners.append(listener)
+        if not self.port:
+            self.port = listener.sockets[0].getsockname()[1]
+
+    async def stop(self, grace_seconds: float = 0.0) -> None:
+        """Stop listening, let running calls end for `grace_seconds`, then cut the connections."""
+        for listener in self._listeners:
+            listener.close()
+        for protocol in list(self.connections):
+            protocol.leave()
+        if self.connections:
+            self._idle = asyncio.Event()
+            try:
+                await asyncio.wait_for(self._idle.wait(), grace_seconds)
+            except TimeoutError:
+                for protocol in list(self.connections):
+                    protocol.abort()
+                await self._idle.wait()
+        self._listeners.clear()
+        if self._deadlines is not None:
+            self._deadlines.close()
+            self._deadlines = None
+
+    def on_connection_closed(self, protocol: _ServerProtocol) -> None:
+        """Bookkeeping of the protocol's end."""
+        self.connections.discard(protocol)
+        if self._idle is not None and not self.connections:
+            self._idle.set()
+
+
+class _ServerProtocol(asyncio.Protocol):
+    """Bytes between one transport and one ServerConnection."""
+
+    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> None:
+        self._server = server
+        self._loop = loop
+        self._deadlines = deadlines
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._http2: ServerConnection | None = None
+        self._start = b""
+        self._is_leaving = False
+        self._flush_soon: Callable[[], None] = lambda: None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=self._server.limits.write_buffer_bytes)
+        self._server.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the connection, then write all that it answered at once."""
+        http2 = self._http2
+        if http2 is None:
+            http2 = self._choose(data)
+            if http2 is None:
+                return
+            data, self._start = self._start, b""
+        http2.receive(data)
+        self._flush()
+
+    def _choose(self, data: bytes) -> ServerConnection | None:
+        self._start += data
+        start = self._start
+        if not frames.PREFACE.startswith(start[: len(frames.PREFACE)]):
+            self._transport.close()
+            return None
+        if len(start) < len(frames.PREFACE):
+            return None
+        security = self._transport.get_extra_info("ssl_object")
+        certificate = security.getpeercert(True) if security is not None else None
+        self._http2 = ServerConnection(
+            self._server.routes,
+            self._server.limits,
+            self._loop.time,
+            self._on_output,
+            self._deadlines,
+            peer_name(self._transport),
+            certificate,
+        )
+        return self._http2
+
+    def _on_output(self) -> None:
+        self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        http2 = self._http2
+        if http2 is None:
+            return
+        output = http2.take_output()
+        if output:
+            self._transport.write(output)
+            if http2.blocked and http2.is_writable:
+                http2.pump()
+        if http2.is_closing or (self._is_leaving and not http2.streams):
+            self._transport.close()
+
+    def pause_writing(self) -> None:
+        """The client does not read: leave data in the streams, and take no more requests from it."""
+        if self._http2 is not None:
+            self._http2.set_writable(False)
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._transport.resume_reading()
+        if self._http2 is not None:
+            self._http2.set_writable(True)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The transport is gone."""
+        if self._http2 is not None:
+            self._http2.lose("connection lost" if error is None else f"connection lost: {error}")
+            self._http2 = None
+        self._server.on_connection_closed(self)
+
+    def leave(self) -> None:
+        """Finish what runs, then close."""
+        self._is_leaving = True
+        if self._http2 is None:
+            self._transport.close()
+            return
+        self._http2.leave()
+        self._flush()
+
+    def abort(self) -> None:
+        """Close now."""
+        self._transport.abort()
