@@ -1,0 +1,116 @@
+"""What /proc says about processes: who belongs to a container, and what they use.  See proc(5)."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEntry:
+    """One process as /proc/PID/stat shows it. CPU covers its reaped children too."""
+
+    pid: int
+    parent: int
+    session: int
+    cpu_seconds: float
+    memory_bytes: int
+
+
+def read_process(pid: int) -> ProcessEntry | None:
+    """None when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return None
+    fields = text[text.rindex(b")") + 2 :].split()
+    ticks = sum(int(fields[i]) for i in (11, 12, 13, 14))
+    return ProcessEntry(
+        pid, int(fields[1]), int(fields[3]), ticks / TICKS_PER_SECOND, max(int(fields[21]), 0) * PAGE_BYTES
+    )
+
+
+def all_pids() -> Iterator[int]:
+    """Every process that /proc shows."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            yield int(name)
+
+
+def members(leaders: Iterable[int]) -> Mapping[int, list[ProcessEntry]]:
+    """Per session leader: the processes of its session and their descendants, all from one pass over /proc."""
+    wanted = {leader: [] for leader in leaders}  # type: dict[int, list[ProcessEntry]]
+    if not wanted:
+        return wanted
+    entries = {entry.pid: entry for pid in all_pids() if (entry := read_process(pid)) is not None}
+    for entry in entries.values():
+        seen: ProcessEntry | None = entry
+        while seen is not None and seen.session not in wanted:
+            seen = entries.get(seen.parent)
+        if seen is not None:
+            wanted[seen.session].append(entry)
+    return wanted
+
+
+def family(leader: int) -> list[ProcessEntry]:
+    """A process and its descendants, by /proc/PID/task/*/children: cheaper than `members` for one container."""
+    found: list[ProcessEntry] = []
+    todo = [leader]
+    while todo:
+        pid = todo.pop()
+        entry = read_process(pid)
+        if entry is None:
+            continue
+        found.append(entry)
+        try:
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                    todo.extend(int(child) for child in file.read().split())
+        except OSError:
+            continue  # it is gone, or the kernel was built without CONFIG_PROC_CHILDREN
+    return found
+
+
+def marked(*markers: str) -> list[int]:
+    """Processes whose environment has every one of the given `NAME=value` entries, ourselves excepted."""
+    wanted = [b"\0" + os.fsencode(marker) + b"\0" for marker in markers]
+    found = []
+    for pid in all_pids():
+        if pid == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                environment = b"\0" + file.read() + b"\0"
+        except OSError:
+            continue
+        if all(marker in environment for marker in wanted):
+            found.append(pid)
+    return found
+
+
+def kill_all(pids: Iterable[int]) -> int:
+    """SIGKILL each; how many were there."""
+    count = 0
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+            count += 1
+        except (ProcessLookupError, PermissionError):
+            continue
+    return count
+
+
+def kill_session(leader: int, marker: str) -> int:
+    """SIGKILL what a container left: its process group, its session, and whatever carries its marker."""
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+    session = [pid for pid in all_pids() if (entry := read_process(pid)) is not None and entry.session == leader]
+    return kill_all({*session, *marked(marker)} - {leader})

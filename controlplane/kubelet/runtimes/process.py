@@ -1,0 +1,448 @@
+"""A container is a process: in its own session and working directory, with its volumes where its manifest says.
+
+sandbox.py turns a freshly started interpreter into the program; here are the life of that process (pidfd, pipes, signals),
+its log and what it uses. A container dies with its node: the kernel kills it when the agent dies (PR_SET_PDEATHSIG), and every
+process carries markers in its environment by which `sweep` finds what was left.
+
+    isolation   "root" or "user": volumes are really at their mountPath, in a mount namespace of the container's own
+                "none": they are below the working directory, which PILOTHOUSE_CONTAINER_ROOT names
+It is no security boundary: a container sees the host's files and processes with the rights of the agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import marshal
+import os
+import py_compile
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from controlplane.kubelet.model import Exit, Instance
+from controlplane.kubelet.runtimes import proc, sandbox
+from controlplane.kubelet.runtimes.container import Container, finished_reason
+from controlplane.kubelet.runtimes.logs import LogWriter, read_log, rotated
+from controlplane.kubelet.runtimes.port import (
+    ContainerKey,
+    ExecResult,
+    LogOptions,
+    Mount,
+    NoLog,
+    StartFailed,
+    StartRequest,
+    Usage,
+)
+from controlplane.machinery.clock import Clock
+
+log = logging.getLogger(__name__)
+
+START_TIMEOUT_SECONDS = 30.0
+DRAIN_SECONDS = 1.0
+MEMORY_CHECK_SECONDS = 1.0
+EXEC_OUTPUT_BYTES = 16 * 1024
+START_ERROR_EXIT_CODE = 128
+
+
+def sweep(node: str, root: Path) -> int:
+    """Kill what containers of this node (of this root directory) are still there; how many there were."""
+    return proc.kill_all(proc.marked(f"PILOTHOUSE_NODE={node}", f"PILOTHOUSE_NODE_ROOT={root}"))
+
+
+class ProcessRuntime:
+    """The Runtime port over processes. `root`: a directory of this node alone. `path`: PATH where a container sets none."""
+
+    name = "process"
+    version = "0.1.0"
+    runs_programs = True
+
+    def __init__(self, node: str, root: Path, clock: Clock, path: str = os.defpath) -> None:
+        self.isolation = "none"
+        self.isolation_trouble = ""
+        self._node = node
+        self._root = root.absolute()
+        self._clock = clock
+        self._path = path
+        self._containers: dict[ContainerKey, Container] = {}
+        self._memory_timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._helper = self._root / "sandbox.pyc"
+        self._empty = self._root / "empty"
+
+    async def open(self) -> None:
+        """Sweep, compile the helper, and find the strongest isolation that works here."""
+        self._empty.mkdir(parents=True, exist_ok=True)
+        left = sweep(self._node, self._root)
+        if left:
+            log.info("killed %d processes that an earlier run of node %s left", left, self._node)
+        py_compile.compile(sandbox.__file__, cfile=str(self._helper), doraise=True)
+        for isolation in ("root", "user"):
+            trouble = await self._try(isolation)
+            if not trouble:
+                self.isolation = isolation
+                return
+            self.isolation_trouble = trouble
+
+    async def _try(self, isolation: str) -> str:
+        """Whether a mount namespace can be had: "" or the reason why not."""
+        mounts = [(str(self._empty), "/pilothouse-isolation-test/volume", True)]
+        spec = self._spec(["/bin/true"], {}, "/", mounts=mounts, hostname="test", isolation=isolation)
+        process, errors = self._spawn(spec, subprocess.DEVNULL, subprocess.DEVNULL)
+        trouble = await self._started(errors)
+        await self._reaped(process)
+        return trouble
+
+    # Start
+
+    async def start(self, request: StartRequest, changed: Callable[[], None]) -> Instance:
+        """See Runtime.start."""
+        before = self._containers.get(request.key)
+        if before is not None and before.instance.exit is None:
+            raise StartFailed("RunContainerError", f"attempt {before.instance.attempt} still runs")
+        directory = self._directory(request.key)
+        work = directory / "work"
+        self._keep_one_previous_log(request)
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        if request.user_id is not None and os.geteuid() == 0:
+            os.chown(work, request.user_id, -1 if request.group_id is None else request.group_id)
+        identity = f"{self._node}-{request.key.pod_uid}-{request.key.name}-{request.attempt}"
+        environment = self._environment(request, identity, work)
+        spec = self._container_spec(request, environment, work)
+        writer = LogWriter(self._log_path(request.key, request.attempt), self._now_text)
+        out, out_end = os.pipe()
+        err, err_end = os.pipe()
+        try:
+            process, errors = self._spawn(spec, out_end, err_end)
+        except OSError as error:
+            for descriptor in (out, err):
+                os.close(descriptor)
+            writer.close()
+            raise StartFailed("RunContainerError", str(error)) from error
+        finally:
+            os.close(out_end)
+            os.close(err_end)
+        instance = Instance(request.key.name, request.attempt, f"process://{identity}", self._clock.now())
+        container = Container(request, instance, process, writer, changed, self._on_exit)
+        self._containers[request.key] = container
+        container.open((("stdout", out), ("stderr", err)))
+        trouble = await self._started(errors)
+        if trouble:
+            container.start_error = f"failed to start container: {trouble}"
+            container.kill(signal.SIGKILL)
+            await container.ended.wait()
+        elif request.memory_limit_bytes:
+            self._watch_memory()
+        return container.instance
+
+    def _container_spec(self, request: StartRequest, environment: Mapping[str, str], work: Path) -> dict[str, object]:
+        mounts = [(m.source, m.target, m.read_only) for m in request.mounts]
+        directory = request.working_directory or str(work)
+        if self.isolation == "none":
+            link_mounts(work, request.mounts)
+            inside = work / directory.lstrip("/")
+            directory = str(inside) if inside.is_dir() else directory
+        made = self._spec(list(request.command), environment, directory, mounts=mounts, hostname=request.hostname)
+        made["user"], made["group"] = request.user_id, request.group_id
+        return made
+
+    def _spec(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        directory: str,
+        mounts: Sequence[tuple[str, str, bool]] = (),
+        hostname: str = "",
+        isolation: str = "",
+        join: int = 0,
+    ) -> dict[str, object]:
+        return {
+            "argv": list(argv),
+            "env": dict(environment),
+            "directory": directory,
+            "hostname": hostname,
+            "user": None,
+            "group": None,
+            "isolation": isolation or self.isolation,
+            "root": str(self._empty),
+            "mounts": list(mounts),
+            "join": join,
+            "parent": os.getpid(),
+        }
+
+    def _spawn(self, spec: Mapping[str, object], stdout: int, stderr: int) -> tuple[subprocess.Popen[bytes], int]:
+        """Start the helper; (the process, the read end of its error pipe)."""
+        memory = os.memfd_create("spec")
+        errors, errors_end = os.pipe()
+        try:
+            os.write(memory, marshal.dumps(dict(spec)))
+            os.lseek(memory, 0, os.SEEK_SET)
+            library_path = {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
+            process = subprocess.Popen(
+                [sys.executable, "-S", "-E", "-I", str(self._helper), str(memory), str(errors_end)],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=library_path,
+                start_new_session=True,
+                pass_fds=(memory, errors_end),
+            )
+        except BaseException:
+            os.close(errors)
+            raise
+        finally:
+            os.close(memory)
+            os.close(errors_end)
+        return process, errors
+
+    async def _started(self, errors: int) -> str:
+        """Wait until the program has been executed: "" or what went wrong. Closes `errors`."""
+        loop = asyncio.get_running_loop()
+        readable = loop.create_future()
+        os.set_blocking(errors, False)
+        loop.add_reader(errors, lambda: readable.done() or readable.set_result(None))
+        try:
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
+                await readable
+            data = os.read(errors, 65536)
+        except TimeoutError:
+            return f"the program did not start within {START_TIMEOUT_SECONDS:.0f} s"
+        finally:
+            loop.remove_reader(errors)
+            os.close(errors)
+        if not data:
+            return ""
+        stage, text = marshal.loads(data)
+        return f"{stage}: {text}"
+
+    async def _reaped(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait for a child by its pidfd; its exit status as Popen gives it."""
+        loop = asyncio.get_running_loop()
+        gone = loop.create_future()
+        descriptor = os.pidfd_open(process.pid)
+        loop.add_reader(descriptor, lambda: gone.done() or gone.set_result(None))
+        try:
+            await gone
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+        return process.wait()
+
+    def _environment(self, request: StartRequest, identity: str, work: Path) -> dict[str, str]:
+        environment = {"PATH": self._path, "HOME": str(work), "LANG": "C.UTF-8", "HOSTNAME": request.hostname}
+        environment.update(request.environment)
+        environment["PILOTHOUSE_NODE"] = self._node
+        environment["PILOTHOUSE_NODE_ROOT"] = str(self._root)
+        environment["PILOTHOUSE_POD_UID"] = request.key.pod_uid
+        environment["PILOTHOUSE_CONTAINER_ID"] = identity
+        if self.isolation == "none":
+            environment["PILOTHOUSE_CONTAINER_ROOT"] = str(work)
+        return environment
+
+    def _now_text(self) -> str:
+        return self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+
+    # End
+
+    def _on_exit(self, container: Container, status: int) -> None:
+        """The container's first process has ended (`status` as Popen gives it): what it left ends with it."""
+        left = proc.kill_session(container.process.pid, f"PILOTHOUSE_CONTAINER_ID={container.identity}")
+        if left:
+            log.debug("container %s left %d processes", container.identity, left)
+        task = asyncio.get_running_loop().create_task(self._finish(container, status))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _finish(self, container: Container, status: int) -> None:
+        await container.drain(DRAIN_SECONDS)
+        code = status if status >= 0 else 128 - status
+        reason, message = finished_reason(code, container)
+        ended = Exit(
+            exit_code=START_ERROR_EXIT_CODE if container.start_error else code,
+            reason=reason,
+            finished_at=self._clock.now(),
+            started_at=container.instance.started_at,
+            message=message,
+            signal=0 if container.start_error or status >= 0 else -status,
+            container_id=container.instance.container_id,
+        )
+        container.instance = replace(container.instance, exit=ended)
+        container.ended.set()
+        container.changed()
+
+    def instance(self, key: ContainerKey) -> Instance | None:
+        """See Runtime.instance."""
+        container = self._containers.get(key)
+        return container.instance if container is not None else None
+
+    def send_signal(self, key: ContainerKey, number: int) -> None:
+        """See Runtime.send_signal."""
+        container = self._containers.get(key)
+        if container is not None:
+            container.kill(number)
+
+    async def remove(self, pod_uid: str) -> None:
+        """See Runtime.remove."""
+        for key in [key for key in self._containers if key.pod_uid == pod_uid]:
+            container = self._containers[key]
+            container.kill(signal.SIGKILL)
+            await container.ended.wait()
+            del self._containers[key]
+        shutil.rmtree(self._root / "pods" / pod_uid / "containers", ignore_errors=True)
+
+    async def close(self, grace_seconds: float) -> None:
+        """See Runtime.close."""
+        if self._memory_timer is not None:
+            self._memory_timer.cancel()
+        alive = [c for c in self._containers.values() if not c.ended.is_set()]
+        for container in alive:
+            container.kill(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(grace_seconds):
+                for container in alive:
+                    await container.ended.wait()
+        except TimeoutError:
+            for container in alive:
+                container.kill(signal.SIGKILL)
+        for container in alive:
+            await container.ended.wait()
+        await asyncio.gather(*self._tasks)
+
+    # Inside
+
+    async def execute(self, key: ContainerKey, command: Sequence[str], timeout_seconds: float) -> ExecResult:
+        """See Runtime.execute."""
+        container = self._containers.get(key)
+        if container is None or container.instance.exit is not None:
+            raise StartFailed("NotRunning", f"container {key.name} does not run")
+        work = self._directory(key) / "work"
+        environment = self._environment(container.request, container.identity, work)
+        directory = container.request.working_directory or str(work)
+        joined = container.process.pid if self.isolation != "none" else 0
+        spec = self._spec(command, environment, directory, isolation="none", join=joined)
+        output, output_end = os.pipe()
+        try:
+            process, errors = self._spawn(spec, output_end, output_end)
+        except OSError:
+            os.close(output)
+            raise
+        finally:
+            os.close(output_end)
+        collected = asyncio.ensure_future(_collect(output, EXEC_OUTPUT_BYTES))
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                trouble = await self._started(errors)
+                status = await self._reaped(process)
+        except (TimeoutError, asyncio.CancelledError):
+            process.kill()
+            await asyncio.shield(self._reaped(process))
+            collected.cancel()
+            raise
+        finally:
+            proc.kill_all(entry.pid for entry in proc.family(process.pid) if process.returncode is None)
+            if not collected.done():
+                await asyncio.wait([collected], timeout=DRAIN_SECONDS)
+            collected.cancel()
+        text = await collected if collected.done() and not collected.cancelled() else b""
+        if trouble:
+            return ExecResult(126, trouble.encode())
+        return ExecResult(status if status >= 0 else 128 - status, text)
+
+    def usage(self) -> Mapping[ContainerKey, Usage]:
+        """See Runtime.usage."""
+        alive = {c.process.pid: c for c in self._containers.values() if c.instance.exit is None}
+        found = {}
+        for leader, entries in proc.members(alive).items():
+            container = alive[leader]
+            container.cpu_seconds = max(container.cpu_seconds, sum(e.cpu_seconds for e in entries))
+            memory = sum(e.memory_bytes for e in entries)
+            found[container.request.key] = Usage(container.cpu_seconds, memory)
+        return found
+
+    def _watch_memory(self) -> None:
+        if self._memory_timer is None:
+            loop = asyncio.get_running_loop()
+            self._memory_timer = loop.call_later(MEMORY_CHECK_SECONDS, self._check_memory)
+
+    def _check_memory(self) -> None:
+        """Kill what is over its memory limit, as the kernel would. Runs only while a container has a limit."""
+        self._memory_timer = None
+        limited = [
+            c for c in self._containers.values() if c.request.memory_limit_bytes and c.instance.exit is None
+        ]
+        for container in limited:
+            used = sum(entry.memory_bytes for entry in proc.family(container.process.pid))
+            if used > container.request.memory_limit_bytes:
+                container.out_of_memory = True
+                container.kill(signal.SIGKILL)
+        if limited:
+            self._watch_memory()
+
+    # Logs and directories
+
+    def logs(self, key: ContainerKey, options: LogOptions) -> AsyncIterator[bytes]:
+        """See Runtime.logs."""
+        container = self._containers.get(key)
+        attempts = self._logged_attempts(key)
+        if options.previous:
+            newest = container.instance.attempt if container is not None else (attempts[-1] if attempts else 0)
+            attempts = [attempt for attempt in attempts if attempt < newest]
+        if not attempts:
+            which = "previous terminated container" if options.previous else "container"
+            raise NoLog(f'{which} "{key.name}" in pod has no log')
+        current = container is not None and container.instance.attempt == attempts[-1]
+        writer = container.writer if container is not None and current else None
+        return read_log(self._log_path(key, attempts[-1]), writer, options)
+
+    def _logged_attempts(self, key: ContainerKey) -> list[int]:
+        try:
+            names = os.listdir(self._directory(key))
+        except FileNotFoundError:
+            return []
+        return sorted(int(name[: -len(".log")]) for name in names if name.endswith(".log"))
+
+    def _keep_one_previous_log(self, request: StartRequest) -> None:
+        for attempt in self._logged_attempts(request.key):
+            if attempt < request.attempt - 1:
+                path = self._log_path(request.key, attempt)
+                for each in (path, rotated(path)):
+                    each.unlink(missing_ok=True)
+
+    def _log_path(self, key: ContainerKey, attempt: int) -> Path:
+        return self._directory(key) / f"{attempt}.log"
+
+    def _directory(self, key: ContainerKey) -> Path:
+        return self._root / "pods" / key.pod_uid / "containers" / key.name
+
+
+def link_mounts(work: Path, mounts: Sequence[Mount]) -> None:
+    """Without a mount namespace: show each volume below `work`, at its mountPath's relative path."""
+    for mount in sorted(mounts, key=lambda m: m.target.count("/")):
+        place = work / mount.target.strip("/")
+        if place.is_symlink() or place.exists():
+            continue
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(mount.source)
+        except OSError as error:
+            raise StartFailed("CreateContainerError", f"mount {mount.target}: {error}") from error
+
+
+async def _collect(descriptor: int, limit_bytes: int) -> bytes:
+    """Read a pipe to its end; keep the first `limit_bytes`. Closes it."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    pipe = os.fdopen(descriptor, "rb", 0)
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    kept = bytearray()
+    try:
+        while data := await reader.read(65536):
+            kept += data[: limit_bytes - len(kept)]
+    finally:
+        transport.close()
+    return bytes(kept)
