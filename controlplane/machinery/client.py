@@ -7,7 +7,7 @@ that is an error is raised as `ApiError`; `ConnectionLost` means that nothing (w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -174,7 +174,7 @@ class ApiClient:
         timeout_seconds: int = 0,
         bookmarks: bool = True,
         metadata_only: bool = False,
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
         """Events after `resource_version` until the server ends the watch (which is normal: watch again from the last).
 
         ApiError 410 Expired when that version is too old: list again. ConnectionLost when the connection broke off.
