@@ -9,13 +9,17 @@
     channel.py      the client side
 
 Server side
-    server = Server({"/etcdserverpb.KV/Put": Unary(put), "/etcdserverpb.Watch/Watch": Streaming(watch)}, http1=handler, limits=Limits())
+    server = Server({"/etcdserverpb.KV/Put": Unary(put), "/etcdserverpb.Watch/Watch": Streaming(watch)}, http1=handler,
+                    limits=Limits())
     await server.start(host, port, ssl_context=None); server.port; await server.stop(grace_seconds)
-    Unary(handler):      handler(call: Call, message: bytes) -> None; answers now or later with call.reply(bytes) or call.fail(code, text)
+    Unary(handler):      handler(call: Call, message: bytes) -> None; answers now or later with call.reply(bytes) or
+                         call.fail(code, text)
     Streaming(handler):  handler(call: Call) -> Receiver with on_message(bytes), on_half_close(), on_cancel()
-    Call:  path, metadata: dict[str, str] (lower-case names; shared, read only), peer: str, client_certificate: bytes | None (DER),
+    Call:  path, metadata: dict[str, str] (lower-case names; shared, read only), peer: str,
+           client_certificate: bytes | None (DER),
            deadline: float | None (loop time), send(bytes), finish(), fail(code, text), reply(bytes) = send + finish, send_head(),
-           pending_bytes (queued, not yet accepted by the peer's window), on_drain(callback), hold()/release() (window to the client),
+           pending_bytes (queued, not yet accepted by the peer's window), on_drain(callback),
+           hold()/release() (give the client no more window / again),
            on_cancel(callback) (for unary handlers that wait), is_open
            After its end all methods of a call do nothing. Past its deadline a call is failed and its receiver told on_cancel.
     http1: handler(Http1Request(method, path, query, headers, body)) -> Http1Response | Awaitable[Http1Response]
@@ -34,6 +38,7 @@ Handlers are plain functions: no task is made for a call. All waits go through t
 from kvstore.rpc.call import Call, Receiver, Streaming, Unary
 from kvstore.rpc.channel import Channel, ClientStream
 from kvstore.rpc.client_connection import CallReceiver, ClientCall
+from kvstore.rpc.http1 import Http1Handler, Http1Request, Http1Response
 from kvstore.rpc.limits import Limits
 from kvstore.rpc.server import Server
 from kvstore.rpc.status import Code, RpcError, decode_binary, encode_binary
@@ -45,6 +50,9 @@ __all__ = [
     "ClientCall",
     "ClientStream",
     "Code",
+    "Http1Handler",
+    "Http1Request",
+    "Http1Response",
     "Limits",
     "Receiver",
     "RpcError",

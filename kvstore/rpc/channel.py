@@ -100,7 +100,7 @@ class Channel:
         await self._usable_connection()
 
     async def unary(
-        self, path: str, message: bytes, metadata: Metadata | None = None, timeout: float | None = None
+        self, path: str, message: bytes, metadata: Metadata | None = None, timeout: float | None = None  # noqa: ASYNC109
     ) -> bytes:
         """One message for one message. `timeout` in seconds covers connecting too. Raises RpcError."""
         deadline = None if timeout is None else self._loop.time() + timeout

@@ -27,7 +27,7 @@ MEMO_BLOCK_BYTES: Final = 1024  # larger blocks are not remembered: a peer can p
 TABLE_SIZE_ZERO: Final = b"\x20"  # "my dynamic table is empty": owed to a peer that lowered SETTINGS_HEADER_TABLE_SIZE
 
 
-class _CountingTable(HeaderTable):  # type: ignore[misc]
+class _CountingTable(HeaderTable):
     """A dynamic table that counts its insertions, so that a pure block can be told from any other."""
 
     def __init__(self) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
 from typing import cast
 
 from kvstore.rpc import frames
 from kvstore.rpc.deadlines import Deadlines
+from kvstore.rpc.http1 import Http1Handler, Http1Session
 from kvstore.rpc.limits import Limits
 from kvstore.rpc.server_connection import Routes, ServerConnection
 
@@ -27,8 +27,9 @@ def peer_name(transport: asyncio.BaseTransport) -> str:
 class Server:
     """Handlers by path on one or more listening sockets."""
 
-    def __init__(self, routes: Routes, *, limits: Limits | None = None) -> None:
+    def __init__(self, routes: Routes, http1: Http1Handler | None = None, *, limits: Limits | None = None) -> None:
         self.routes = routes
+        self.http1 = http1
         self.limits = limits or Limits()
         self.port = 0
         self.connections: set[_ServerProtocol] = set()
@@ -78,7 +79,7 @@ class Server:
 
 
 class _ServerProtocol(asyncio.Protocol):
-    """Bytes between one transport and one ServerConnection."""
+    """Bytes between one transport and one ServerConnection, or one Http1Session: the first bytes decide."""
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> None:
         self._server = server
@@ -86,9 +87,11 @@ class _ServerProtocol(asyncio.Protocol):
         self._deadlines = deadlines
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._http2: ServerConnection | None = None
+        self._http1: Http1Session | None = None
         self._start = b""
         self._is_leaving = False
-        self._flush_soon: Callable[[], None] = lambda: None
+        self._is_lost = False
+        self._drain: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
@@ -99,34 +102,34 @@ class _ServerProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Feed the connection, then write all that it answered at once."""
         http2 = self._http2
-        if http2 is None:
-            http2 = self._choose(data)
-            if http2 is None:
-                return
-            data, self._start = self._start, b""
-        http2.receive(data)
-        self._flush()
+        if http2 is not None:
+            http2.receive(data)
+            self._flush()
+        elif self._http1 is not None:
+            self._http1.receive(data)
+        else:
+            self._choose(data)
 
-    def _choose(self, data: bytes) -> ServerConnection | None:
-        self._start += data
-        start = self._start
-        if not frames.PREFACE.startswith(start[: len(frames.PREFACE)]):
-            self._transport.close()
-            return None
-        if len(start) < len(frames.PREFACE):
-            return None
+    def _choose(self, data: bytes) -> None:
+        start = self._start = self._start + data
+        preface = frames.PREFACE
         security = self._transport.get_extra_info("ssl_object")
         certificate = security.getpeercert(True) if security is not None else None
-        self._http2 = ServerConnection(
-            self._server.routes,
-            self._server.limits,
-            self._loop.time,
-            self._on_output,
-            self._deadlines,
-            peer_name(self._transport),
-            certificate,
-        )
-        return self._http2
+        peer = peer_name(self._transport)
+        server = self._server
+        if start.startswith(preface):
+            self._start = b""
+            self._http2 = ServerConnection(
+                server.routes, server.limits, self._loop.time, self._on_output, self._deadlines, peer, certificate
+            )
+            self.data_received(start)
+        elif not preface.startswith(start):
+            self._start = b""
+            if server.http1 is None:
+                self._transport.close()
+                return
+            self._http1 = Http1Session(server.http1, self, server.limits, peer, certificate)
+            self._http1.receive(start)
 
     def _on_output(self) -> None:
         self._loop.call_soon(self._flush)
@@ -145,32 +148,72 @@ class _ServerProtocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client does not read: leave data in the streams, and take no more requests from it."""
+        self._drain = self._loop.create_future()
         if self._http2 is not None:
             self._http2.set_writable(False)
-        self._transport.pause_reading()
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The client reads again."""
-        self._transport.resume_reading()
+        self._wake_drain()
         if self._http2 is not None:
+            self._transport.resume_reading()
             self._http2.set_writable(True)
+
+    def _wake_drain(self) -> None:
+        drain, self._drain = self._drain, None
+        if drain is not None and not drain.done():
+            drain.set_result(None)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone."""
-        if self._http2 is not None:
-            self._http2.lose("connection lost" if error is None else f"connection lost: {error}")
-            self._http2 = None
+        self._is_lost = True
+        self._wake_drain()
+        http2, self._http2 = self._http2, None
+        http1, self._http1 = self._http1, None
+        if http2 is not None:
+            http2.lose("connection lost" if error is None else f"connection lost: {error}")
+        if http1 is not None:
+            http1.lose()
         self._server.on_connection_closed(self)
 
     def leave(self) -> None:
         """Finish what runs, then close."""
         self._is_leaving = True
-        if self._http2 is None:
+        if self._http2 is not None:
+            self._http2.leave()
+            self._flush()
+        elif self._http1 is not None:
+            self._http1.leave()
+        else:
             self._transport.close()
-            return
-        self._http2.leave()
-        self._flush()
 
     def abort(self) -> None:
         """Close now."""
         self._transport.abort()
+
+    # What the HTTP/1.1 session needs of us.
+
+    def write(self, data: bytes) -> None:
+        """Write to the transport."""
+        if not self._is_lost:
+            self._transport.write(data)
+
+    async def drained(self) -> None:
+        """Return when the transport takes more; raise ConnectionError when it is gone."""
+        if self._drain is not None:
+            await self._drain
+        if self._is_lost:
+            raise ConnectionResetError("the client is gone")
+
+    def set_reading(self, is_reading: bool) -> None:
+        """Read from the transport, or not."""
+        if not self._is_lost and not self._transport.is_closing():
+            if is_reading:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    def close(self) -> None:
+        """Close after what is written."""
+        self._transport.close()

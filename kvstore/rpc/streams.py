@@ -11,7 +11,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kvstore.rpc.frames import DATA, END_STREAM, FRAME_HEADER, ErrorCode, StreamFault, header_frames, window_update_frame
+from kvstore.rpc.frames import (
+    DATA,
+    END_STREAM,
+    FRAME_HEADER,
+    ErrorCode,
+    StreamFault,
+    header_frames,
+    window_update_frame,
+)
 
 if TYPE_CHECKING:
     from kvstore.rpc.connection import Connection
