@@ -275,10 +275,10 @@ def _send_append(raft: "Raft", member: int, progress: Progress, may_be_empty: bo
     """Send what is new, as far as the window allows; an empty Append asks whether what was sent has arrived."""
     log, config = raft.log, raft.config
     is_question = may_be_empty and progress.state is not ProgressState.SNAPSHOT
-    while is_question or (
-        progress.next <= log.last_index
-        and progress.may_send(config.max_in_flight_messages, config.max_in_flight_bytes)
-    ):
+    while True:
+        has_room = progress.may_send(config.max_in_flight_messages, config.max_in_flight_bytes)
+        if not is_question and not (has_room and progress.next <= log.last_index):
+            return
         is_question = False
         previous = progress.next - 1
         previous_term = log.term(previous)
@@ -287,11 +287,12 @@ def _send_append(raft: "Raft", member: int, progress: Progress, may_be_empty: bo
                 progress.become_snapshot()
                 raft.snapshots.append(member)
             return
-        entries = log.slice(progress.next, config.max_append_bytes)
+        entries = log.slice(progress.next, config.max_append_bytes) if has_room else ()
         append = Append(raft.member_id, member, raft.term, previous, previous_term, entries, log.committed)
         raft.outgoing.append(append)
-        progress.on_sent(previous + len(entries), sum(len(entry.data) for entry in entries))
-        progress.commit_sent = max(progress.commit_sent, min(log.committed, previous + len(entries)))
+        last = previous + len(entries)
+        progress.on_sent(last, sum([len(entry.data) for entry in entries]))
+        progress.commit_sent = max(progress.commit_sent, min(log.committed, last))
 
 
 HANDLERS: "Handlers" = {

@@ -1,0 +1,125 @@
+"""Random walks: messages are delivered, dropped, repeated and reordered, fsyncs end late, members crash and forget."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kvstore.raft.core import RaftConfig
+from kvstore.raft.types import Propose, Role, Transfer, Unreachable
+from tests.kvstore.raft.world import World
+
+CONFIG = RaftConfig(1, election_ticks=4, boot_election_ticks=0, max_append_bytes=200, max_in_flight_messages=3)
+
+
+class Walk:
+    """One random walk; `weights` of the actions are drawn once, so that walks differ in character (swarm testing)."""
+
+    def __init__(self, seed: int, size: int) -> None:
+        self.random = Random(seed)
+        self.world = World(size, self.random, replace(CONFIG, boot_election_ticks=self.random.choice((0, 3))))
+        self.counter = 0
+        self.actions = [self.deliver, self.drop, self.repeat, self.tick, self.propose, self.read, self.fsync, self.crash,
+                        self.restart, self.slow, self.compact, self.transfer, self.campaign, self.unreachable]
+        usual = (60, 4, 4, 14, 8, 3, 12, 1, 3, 2, 1, 1, 1, 1)
+        self.weights = [weight * self.random.choice((0, 0.3, 1, 1, 3)) for weight in usual]
+        self.weights[0] = max(self.weights[0], 20)
+        self.weights[3] = max(self.weights[3], 5)
+        self.in_order = self.random.random() < 0.5
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            self.random.choices(self.actions, self.weights)[0]()
+        leader = self.world.settle()
+        assert leader.role is Role.LEADER
+
+    def member(self) -> int:
+        return self.random.choice(sorted(self.world.nodes))
+
+    def living(self) -> int | None:
+        living = [m for m, node in sorted(self.world.nodes.items()) if node.raft is not None]
+        return self.random.choice(living) if living else None
+
+    def pick(self) -> int:
+        return 0 if self.in_order else self.random.randrange(len(self.world.network))
+
+    def deliver(self) -> None:
+        if self.world.network:
+            self.world.deliver(self.world.network.pop(self.pick()))
+
+    def drop(self) -> None:
+        if self.world.network:
+            self.world.network.pop(self.pick())
+
+    def repeat(self) -> None:
+        if self.world.network:
+            self.world.deliver(self.world.network[self.random.randrange(len(self.world.network))])
+
+    def tick(self) -> None:
+        if (member := self.living()) is not None:
+            self.world.tick(member)
+
+    def propose(self) -> None:
+        if (member := self.living()) is not None:
+            self.counter += 1
+            batch = tuple(b"%d.%d" % (self.counter, i) for i in range(self.random.randrange(1, 4)))
+            self.world.step(member, Propose(member << 40 | self.counter, batch))
+
+    def read(self) -> None:
+        if (member := self.living()) is not None:
+            self.counter += 1
+            self.world.read(member, self.counter)
+
+    def fsync(self) -> None:
+        busy = [m for m, node in sorted(self.world.nodes.items()) if node.pending]
+        if busy:
+            self.world.finish_fsync(self.random.choice(busy))
+
+    def crash(self) -> None:
+        if (member := self.living()) is not None:
+            self.world.crash(member)
+
+    def restart(self) -> None:
+        down = [m for m, node in sorted(self.world.nodes.items()) if node.raft is None]
+        if down:
+            self.world.restart(self.random.choice(down))
+
+    def slow(self) -> None:
+        self.world.slow_disks ^= {self.member()}
+
+    def compact(self) -> None:
+        member = self.living()
+        if member is not None and not self.world.nodes[member].pending:
+            log = self.world.raft(member).log
+            self.world.compact(member, self.random.randint(log.snapshot.index, self.world.nodes[member].applied))
+
+    def transfer(self) -> None:
+        for leader in self.world.leaders():
+            self.world.step(leader.member_id, Transfer(self.member()))
+
+    def campaign(self) -> None:
+        if (member := self.living()) is not None:
+            self.world.campaign(member)
+
+    def unreachable(self) -> None:
+        if (member := self.living()) is not None:
+            self.world.step(member, Unreachable(self.member()))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(seed=st.integers(0, 1 << 32), size=st.sampled_from((1, 2, 3, 3, 5)))
+def test_no_walk_breaks_an_invariant_and_every_walk_can_be_healed(seed: int, size: int) -> None:
+    Walk(seed, size).run(600)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_walks_of_three_members(seed: int) -> None:
+    Walk(seed, 3).run(500)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1000, 1400))
+def test_long_walks_of_five_members(seed: int) -> None:
+    Walk(seed, 5).run(4000)
