@@ -44,12 +44,8 @@ def find_kubectl(version: str) -> str | None:
 
 
 def default_kubectl() -> str | None:
-    found = (
-        find_kubectl("1.37")
-        or shutil.which("kubectl", path=str(Path(sys.executable).parent))
-        or shutil.which("kubectl")
-    )
-    return found
+    beside_us = str(Path(sys.executable).parent)
+    return find_kubectl("1.37") or shutil.which("kubectl", path=beside_us) or shutil.which("kubectl")
 
 
 def eventually(what: str, look: Callable[[], T | None], timeout_seconds: float = 60.0) -> T:

@@ -49,8 +49,7 @@ def test_elections_move_within_five_seconds_of_a_masters_death(healthy: Cluster)
         30,
     )
     assert time.monotonic() - died < MOVE_SECONDS + 1.0  # kubectl itself takes its part
-    manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: after-the-master}\nspec:\n  containers:\n  - {name: c, image: x, command: [sleep, '600']}\n"
-    healthy.kubectl("apply", "-f", "-", stdin=manifest)
+    healthy.kubectl("run", "after-the-master", "--image=x", "--command", "--", "sleep", "600")
     healthy.kubectl("wait", "--for=condition=Ready", "pod/after-the-master", "--timeout=30s")
     healthy.kubectl("delete", "pod", "after-the-master", "--grace-period=1")
 
