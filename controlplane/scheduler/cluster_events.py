@@ -9,7 +9,7 @@ from controlplane.scheduler.podinfo import PodInfo
 from controlplane.scheduler.requests import amounts
 
 
-class Change(enum.Flag):
+class ClusterChange(enum.Flag):
     """Kinds of change; a plugin names those that can turn its rejection."""
 
     NODE_ADDED = enum.auto()
@@ -25,7 +25,7 @@ class Change(enum.Flag):
 class ClusterEvent:
     """One change. `node` is its new state (node changes), `pod` the pod that left or shrank (POD_REMOVED)."""
 
-    change: Change
+    change: ClusterChange
     node: Mapping[str, Any] | None = None
     pod: PodInfo | None = None
 
@@ -33,19 +33,19 @@ class ClusterEvent:
 def node_event(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> ClusterEvent | None:
     """What a node's update changed for the scheduler; None for a heartbeat."""
     if old is None:
-        return ClusterEvent(Change.NODE_ADDED, node=new)
-    change = Change(0)
+        return ClusterEvent(ClusterChange.NODE_ADDED, node=new)
+    change = ClusterChange(0)
     if (old["metadata"].get("labels") or {}) != (new["metadata"].get("labels") or {}):
-        change |= Change.NODE_LABELS
+        change |= ClusterChange.NODE_LABELS
     old_spec, new_spec = old.get("spec") or {}, new.get("spec") or {}
     if (old_spec.get("taints") or []) != (new_spec.get("taints") or []):
-        change |= Change.NODE_TAINTS
+        change |= ClusterChange.NODE_TAINTS
     if bool(old_spec.get("unschedulable")) != bool(new_spec.get("unschedulable")):
-        change |= Change.NODE_UNSCHEDULABLE
+        change |= ClusterChange.NODE_UNSCHEDULABLE
     old_allocatable = (old.get("status") or {}).get("allocatable") or {}
     new_allocatable = (new.get("status") or {}).get("allocatable") or {}
     if old_allocatable != new_allocatable:
         before, after = amounts(old_allocatable), amounts(new_allocatable)
         if any(amount > before.get(name, 0) for name, amount in after.items()):
-            change |= Change.NODE_ALLOCATABLE
+            change |= ClusterChange.NODE_ALLOCATABLE
     return ClusterEvent(change, node=new) if change else None

@@ -247,7 +247,8 @@ class NodeColumns:
     def add_requests(self, row: int, requests: Amounts, scoring: tuple[int, int], sign: int) -> None:
         """Count a pod's requests on a row (sign 1) or take them off (sign -1)."""
         for name, amount in requests.items():
-            self.requested[self.resource_column(name), row] += sign * amount
+            column = self.resource_column(name)  # first: it may replace the array
+            self.requested[column, row] += sign * amount
         self.requested[PODS_COLUMN, row] += sign
         self.scoring_requested[CPU_COLUMN, row] += sign * scoring[0]
         self.scoring_requested[MEMORY_COLUMN, row] += sign * scoring[1]

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from controlplane.scheduler.cluster_events import Change, ClusterEvent
+from controlplane.scheduler.cluster_events import ClusterChange, ClusterEvent
 from controlplane.scheduler.columns import Integers, NodeColumns, Rows
 from controlplane.scheduler.podinfo import PodInfo
 
@@ -33,7 +33,7 @@ class Plugin:
 
     name: ClassVar[str]
     weight: ClassVar[int] = 0
-    helped_by: ClassVar[Change] = Change(0)
+    helped_by: ClassVar[ClusterChange] = ClusterChange(0)
 
     def holds_back(self, pod: PodInfo) -> str:
         """Why the pod may not enter the queue yet, or ""."""
@@ -150,7 +150,9 @@ class Framework:
             for rejection in found:
                 rows = rejection.rows & before
                 if rows.any():
-                    rejections.append(PluginRejection(plugin.name, Rejection(rejection.reason, rows, rejection.resolvable)))
+                    rejections.append(
+                        PluginRejection(plugin.name, Rejection(rejection.reason, rows, rejection.resolvable))
+                    )
                     np.logical_and(feasible, ~rows, out=feasible)
 
         for plugin in self._preselectors:

@@ -23,7 +23,7 @@ class HostPort:
 class PodInfo:
     """A pod as the scheduler sees it. `raw` is the API object, never changed here."""
 
-    raw: Mapping[str, Any]
+    raw: dict[str, Any]
     key: str
     uid: str
     namespace: str
@@ -44,7 +44,7 @@ class PodInfo:
     terminal: bool
 
 
-def read_pod(pod: Mapping[str, Any]) -> PodInfo:
+def read_pod(pod: dict[str, Any]) -> PodInfo:
     """Read a core/v1 Pod. Raises ValueError on a quantity that no API server lets through."""
     metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
     namespace, name = metadata.get("namespace", ""), metadata["name"]

@@ -1,10 +1,10 @@
 """The plugins of the default profile, in the order in which they are asked. Adding one is a file and a line.
 
-    order of the queue       PrioritySort
-    before the queue         SchedulingGates
-    filters                  NodeUnschedulable, NodeName, TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit
-    scores (weight)          TaintToleration (3), NodeAffinity (2), NodeResourcesFit (1), NodeResourcesBalancedAllocation (1)
-    the binding              DefaultBinder
+order of the queue       PrioritySort
+before the queue         SchedulingGates
+filters                  NodeUnschedulable, NodeName, TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit
+scores (weight)          TaintToleration (3), NodeAffinity (2), NodeResourcesFit (1), NodeResourcesBalancedAllocation (1)
+the binding              DefaultBinder
 """
 
 from controlplane.scheduler.framework import Plugin

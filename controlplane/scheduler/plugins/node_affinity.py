@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from controlplane.scheduler.cluster_events import Change
+from controlplane.scheduler.cluster_events import ClusterChange
 from controlplane.scheduler.columns import Integers, NodeColumns, Rows
 from controlplane.scheduler.framework import Plugin, Rejection, normalise
 from controlplane.scheduler.node_terms import matching_term, named_nodes
@@ -17,7 +17,7 @@ class NodeAffinity(Plugin):
 
     name = "NodeAffinity"
     weight = 2
-    helped_by = Change.NODE_ADDED | Change.NODE_LABELS
+    helped_by = ClusterChange.NODE_ADDED | ClusterChange.NODE_LABELS
 
     def preselect(self, pod: PodInfo, nodes: NodeColumns) -> Rejection | None:
         """When every required term names nodes (as a DaemonSet's pods do), all others are out at once."""

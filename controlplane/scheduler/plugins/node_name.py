@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from controlplane.scheduler.cluster_events import Change, ClusterEvent
+from controlplane.scheduler.cluster_events import ClusterChange, ClusterEvent
 from controlplane.scheduler.columns import NodeColumns
 from controlplane.scheduler.framework import Plugin, Rejection
 from controlplane.scheduler.podinfo import PodInfo
@@ -14,7 +14,7 @@ class NodeName(Plugin):
     """`spec.nodeName` of the pod."""
 
     name = "NodeName"
-    helped_by = Change.NODE_ADDED
+    helped_by = ClusterChange.NODE_ADDED
 
     def filter(self, pod: PodInfo, nodes: NodeColumns) -> Iterable[Rejection]:
         """Every row but the named one."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from controlplane.scheduler.cluster_events import Change, ClusterEvent
+from controlplane.scheduler.cluster_events import ClusterChange, ClusterEvent
 from controlplane.scheduler.columns import NodeColumns
 from controlplane.scheduler.framework import Plugin, Rejection
 from controlplane.scheduler.podinfo import PodInfo
@@ -14,7 +14,7 @@ class NodePorts(Plugin):
     """`hostPort` of containers and sidecars."""
 
     name = "NodePorts"
-    helped_by = Change.NODE_ADDED | Change.POD_REMOVED
+    helped_by = ClusterChange.NODE_ADDED | ClusterChange.POD_REMOVED
 
     def filter(self, pod: PodInfo, nodes: NodeColumns) -> Iterable[Rejection]:
         """Rows where another pod holds one of the ports."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from controlplane.scheduler.cluster_events import Change, ClusterEvent
+from controlplane.scheduler.cluster_events import ClusterChange, ClusterEvent
 from controlplane.scheduler.columns import (
     CPU_COLUMN,
     MEMORY_COLUMN,
@@ -23,7 +23,9 @@ class NodeResourcesFit(Plugin):
 
     name = "NodeResourcesFit"
     weight = 1
-    helped_by = Change.NODE_ADDED | Change.NODE_ALLOCATABLE | Change.POD_REMOVED | Change.POD_ITSELF
+    helped_by = (
+        ClusterChange.NODE_ADDED | ClusterChange.NODE_ALLOCATABLE | ClusterChange.POD_REMOVED | ClusterChange.POD_ITSELF
+    )
 
     def filter(self, pod: PodInfo, nodes: NodeColumns) -> Iterable[Rejection]:
         """Per resource the rows that lack room; not resolvable where the whole node would be too small."""

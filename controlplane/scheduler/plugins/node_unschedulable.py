@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from controlplane.objects.taints import UNSCHEDULABLE
-from controlplane.scheduler.cluster_events import Change, ClusterEvent
+from controlplane.scheduler.cluster_events import ClusterChange, ClusterEvent
 from controlplane.scheduler.columns import NodeColumns, Taint
 from controlplane.scheduler.framework import Plugin, Rejection
 from controlplane.scheduler.podinfo import PodInfo
@@ -15,7 +15,7 @@ class NodeUnschedulable(Plugin):
     """`spec.unschedulable` of the node."""
 
     name = "NodeUnschedulable"
-    helped_by = Change.NODE_ADDED | Change.NODE_UNSCHEDULABLE
+    helped_by = ClusterChange.NODE_ADDED | ClusterChange.NODE_UNSCHEDULABLE
 
     def filter(self, pod: PodInfo, nodes: NodeColumns) -> Iterable[Rejection]:
         """All cordoned rows, or none when the pod tolerates that."""

@@ -1,6 +1,6 @@
 """SchedulingGates: a pod with `spec.schedulingGates` does not enter the queue until all of them are removed."""
 
-from controlplane.scheduler.cluster_events import Change
+from controlplane.scheduler.cluster_events import ClusterChange
 from controlplane.scheduler.framework import Plugin
 from controlplane.scheduler.podinfo import PodInfo
 
@@ -9,7 +9,7 @@ class SchedulingGates(Plugin):
     """KEP-3521."""
 
     name = "SchedulingGates"
-    helped_by = Change.POD_ITSELF
+    helped_by = ClusterChange.POD_ITSELF
 
     def holds_back(self, pod: PodInfo) -> str:
         """Named gates, as in Kubernetes' words."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from controlplane.scheduler.cluster_events import Change, ClusterEvent
+from controlplane.scheduler.cluster_events import ClusterChange, ClusterEvent
 from controlplane.scheduler.columns import NO_POSITION, Integers, NodeColumns, Rows, read_taints
 from controlplane.scheduler.framework import Plugin, Rejection, normalise
 from controlplane.scheduler.podinfo import PodInfo
@@ -15,7 +15,7 @@ class TaintToleration(Plugin):
 
     name = "TaintToleration"
     weight = 3
-    helped_by = Change.NODE_ADDED | Change.NODE_TAINTS
+    helped_by = ClusterChange.NODE_ADDED | ClusterChange.NODE_TAINTS
 
     def filter(self, pod: PodInfo, nodes: NodeColumns) -> Iterable[Rejection]:
         """A row is refused for the first taint of its list that the pod does not tolerate."""
