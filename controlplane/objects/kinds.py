@@ -127,6 +127,7 @@ VOLUME_ATTRIBUTES_CLASSES: Final = _cluster(_STORAGE, "volumeattributesclasses",
 
 _RESOURCE = "resource.k8s.io"
 DEVICE_CLASSES: Final = _cluster(_RESOURCE, "deviceclasses", "DeviceClass")
+DEVICE_TAINT_RULES: Final = _cluster(_RESOURCE, "devicetaintrules", "DeviceTaintRule")
 RESOURCE_CLAIMS: Final = _namespaced(_RESOURCE, "resourceclaims", "ResourceClaim")
 RESOURCE_CLAIM_TEMPLATES: Final = _namespaced(_RESOURCE, "resourceclaimtemplates", "ResourceClaimTemplate")
 RESOURCE_SLICES: Final = _cluster(_RESOURCE, "resourceslices", "ResourceSlice")
@@ -134,6 +135,8 @@ RESOURCE_SLICES: Final = _cluster(_RESOURCE, "resourceslices", "ResourceSlice")
 CERTIFICATE_SIGNING_REQUESTS: Final = _cluster(
     "certificates.k8s.io", "certificatesigningrequests", "CertificateSigningRequest"
 )
+CLUSTER_TRUST_BUNDLES: Final = _cluster("certificates.k8s.io", "clustertrustbundles", "ClusterTrustBundle")
+POD_CERTIFICATE_REQUESTS: Final = _namespaced("certificates.k8s.io", "podcertificaterequests", "PodCertificateRequest")
 
 SELF_SUBJECT_REVIEWS: Final = _cluster("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview")
 TOKEN_REVIEWS: Final = _cluster("authentication.k8s.io", "tokenreviews", "TokenReview")
@@ -169,6 +172,9 @@ API_SERVICES: Final = _cluster("apiregistration.k8s.io", "apiservices", "APIServ
 FLOW_SCHEMAS: Final = _cluster("flowcontrol.apiserver.k8s.io", "flowschemas", "FlowSchema")
 PRIORITY_LEVEL_CONFIGURATIONS: Final = _cluster(
     "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "PriorityLevelConfiguration"
+)
+STORAGE_VERSION_MIGRATIONS: Final = _cluster(
+    "storagemigration.k8s.io", "storageversionmigrations", "StorageVersionMigration"
 )
 
 BUILT_IN: Final[tuple[Resource, ...]] = tuple(
