@@ -348,6 +348,8 @@ class HttpClient:
                 self._drop(exchange)
                 raise
             if exchange.error is None:
+                if isinstance(self._ssl, ResumingContext) and not connection.reused:
+                    self._ssl.remember(connection.ssl_object())
                 return exchange
             if not (connection.reused and repeatable):
                 raise ConnectionLost(f"{method} {target}: {exchange.error}", sent=True)
@@ -399,8 +401,6 @@ class HttpClient:
         exchange.connection = None
         if connection is None or not exchange.reusable or connection.closed or self._closed:
             return
-        if isinstance(self._ssl, ResumingContext) and not connection.reused:
-            self._ssl.remember(connection.ssl_object())
         connection.reused = True
         connection.idle_since = asyncio.get_running_loop().time()
         self._idle.append(connection)
