@@ -182,6 +182,7 @@ class Scheduler:
         self.cluster.forget(pod.key)
         self._happened(ClusterEvent(ClusterChange.POD_REMOVED, pod=pod))
         self.queue.retry(queued, self._now())
+        self._wake.set()  # there is a new timer
         self._recorder.event(pod.raw, "Warning", FAILED_SCHEDULING, text)
         self._reporter.report(pod, "SchedulerError", text)
 
