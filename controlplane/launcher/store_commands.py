@@ -11,7 +11,7 @@ import click
 from controlplane.launcher import show
 from controlplane.launcher.cluster_commands import describe, given_options, output, remove
 from controlplane.launcher.plan import StorePlan, plan_from_document
-from controlplane.launcher.start import bring_down, bring_up, follow_log, plan_for
+from controlplane.launcher.start import ask_supervisor, bring_down, bring_up, follow_log, plan_for
 from controlplane.launcher.state import DEFAULT_STORE_DIRECTORY, DataDirectory, LauncherError
 
 STATUS_TIMEOUT_SECONDS = 2.0
@@ -95,6 +95,24 @@ def logs(member: str, follow: bool, tail: int, data_dir: Path) -> None:
         follow_log(DataDirectory(data_dir), member, follow, tail)
     except KeyboardInterrupt:
         return
+
+
+@click.command()
+@click.argument("member")
+@data_dir
+def start(member: str, data_dir: Path) -> None:
+    """Start MEMBER again after it was stopped or died."""
+    ask_supervisor(DataDirectory(data_dir), "start", member)
+    click.echo(f"{member} started")
+
+
+@click.command()
+@click.argument("member")
+@data_dir
+def stop(member: str, data_dir: Path) -> None:
+    """Stop MEMBER (SIGTERM) and leave it stopped."""
+    ask_supervisor(DataDirectory(data_dir), "stop", member)
+    click.echo(f"{member} stopped")
 
 
 @click.command()
