@@ -1,6 +1,6 @@
 """`pilothouse chaos run | list | check`: faults on a real three-member store of real processes, and a verdict.
 
-Exit codes: 0 all promises held, 1 the run itself failed, 2 bad options, 3 a safety violation, 4 the store did not recover in time.
+Exit codes: 0 all promises held, 1 the run itself failed, 2 bad options, 3 a safety violation, 4 not live.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """Nothing acknowledged is lost, nothing refused is kept, and the log itself is in order and without duplicates."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from chaos.history import Logged, Operation, Outcome
 
@@ -9,7 +10,7 @@ def check(operations: Sequence[Operation], log: Sequence[Logged]) -> list[str]:
     """Return a line per violation: an acknowledged write that is missing or elsewhere, a failed one that is there."""
     found = [
         f"the log goes from revision {before.revision} to {after.revision}"
-        for before, after in zip(log, log[1:])
+        for before, after in pairwise(log)
         if after.revision <= before.revision
     ]
     by_value: dict[str, Logged] = {}
