@@ -7,24 +7,25 @@
     envelope.py    the entry's data: kind, proposing member, request number, then the client's own bytes
     wire.py        messages as bytes (proto/kvstore/pb/raft.proto)
     transport.py   messages between members over kvstore.rpc; snapshots streamed in chunks
-    driver.py      the asyncio shell: ticks, disk thread, wake-ups; `Driver.start(config, state, random)` makes a whole member
+    driver.py      the asyncio shell: ticks, disk thread, wake-ups; makes a whole member of a config and a state machine
     config.py      MemberConfig: names, URLs, timing; flags of etcd map to it one to one
 
 A turn: drain the inbox, Raft.step, one durable log transaction, send, apply what is committed, answer the waiters, end_of_turn.
 Disk acknowledgements, peer messages and ticks re-enter by the same inbox. Nothing here awaits; chaos/sim drives the same class.
 
-    member.propose(data: bytes, done: Callable[[Result], None])      any member; forwarded to the leader; Result = Ok(value) | Failed(code, text, certain)
-    member.read(done: Callable[[Result], None])                      linearizable barrier (ReadIndex, batched); Ok(None) when applied is new enough
+    member.propose(data: bytes, done: Callable[[Result], None])      any member; forwarded to the leader
+    member.read(done: Callable[[Result], None])                      linearizable barrier (ReadIndex, batched); Ok(None) = go
     member.status() -> MemberStatus                                  leader, term, indexes, role, members, is_learner
-    member.on_leadership(callback)                                   told (leader_id, term) after each change; leader_id 0: none
+    member.on_leadership(callback)                                   told (leader_id, term) after each change; 0: no leader
     member.transfer_leadership(to: int, done)                        MoveLeader; Failed(NOT_LEADER) elsewhere
-    member.ask(to: int, subject: str, payload: bytes, done: Callable[[bytes | None], None])    one question to another member
-    member.answer(subject, handler: Callable[[bytes, Callable[[bytes], None]], None])          how this member answers it
-    cheap attributes for response headers: member.cluster_id, member.member_id, member.term, member.leader, member.is_leader,
-    member.applied_index, member.config (MemberConfig)
-`done` is called once, from the turn loop (never from inside propose/read); it must not raise.
-A proposal that a dying leader provably lost is proposed again; it is never applied twice. What fails: `etcdserver: no leader`
-(certain: it never left), `etcdserver: request timed out` (unknown), after config.request_timeout_seconds (5 s + 2 election timeouts).
+    member.ask(to, subject: str, payload: bytes, done: Callable[[bytes | None], None])    one question to another member
+    member.answer(subject, handler: Callable[[bytes, Callable[[bytes], None]], None])     how this member answers it
+    cheap attributes for response headers: member.cluster_id, member.member_id, member.term, member.leader,
+    member.is_leader, member.applied_index, member.config (MemberConfig)
+Result = Ok(value) | Failed(code, text, certain). `done` is called once, from the turn loop (never from inside propose or
+read); it must not raise. A proposal that a dying leader provably lost is proposed again; it is never applied twice. What
+fails after config.request_timeout_seconds (5 s + 2 election time-outs): `etcdserver: no leader` (certain: it never left),
+`etcdserver: request timed out` (outcome unknown).
 StateMachine port (kvstore.mvcc implements it; tests use a dict): see ports.py
     apply(index, term, data) -> value for the waiter;  skip(index, term);  end_of_turn();  commit() -> durable applied index
     snapshot() -> an iterator of chunks over one consistent view;  restore(chunks);  applied_index

@@ -108,8 +108,8 @@ class StateMachine(Protocol):
 class Log(Protocol):
     """The Raft log on disk. One caller at a time, but any thread."""
 
-    def load(self) -> Restored | None:
-        """What the log holds, None when it is new; raises CorruptLog."""
+    def load(self, applied: int) -> Restored | None:
+        """What the log holds, None when it is new; `applied` is the state's own index. Raises CorruptLog."""
 
     def save(self, persist: Persist) -> None:
         """Write hard state, entries (dropping a conflicting tail) and snapshot mark in one durable transaction."""
