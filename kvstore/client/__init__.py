@@ -1,22 +1,65 @@
 """The Python client of any etcd v3 cluster (ours or etcd itself), asyncio core.
 
-    client = Client(["127.0.0.1:2379", ...], ssl_context=None, user=None, password=None)    endpoints: failover in order of health
+    client = Client(["127.0.0.1:2379", ...], ssl_context=None, user=None, password=None, timeout_seconds=10.0, chance=None)
+                                                                           endpoints: failover in order of health
     await client.range(key, range_end=b"", *, limit=0, revision=0, keys_only=False, count_only=False, serializable=False,
                        sort_order=0, sort_target=0, min_mod_revision=0, ...) -> rpc_pb2.RangeResponse
     await client.get(key, *, revision=0, serializable=False) -> kv_pb2.KeyValue | None
     await client.put(key, value, *, lease=0, prev_kv=False, ignore_value=False, ignore_lease=False) -> rpc_pb2.PutResponse
     await client.delete(key, range_end=b"", *, prev_kv=False) -> rpc_pb2.DeleteRangeResponse
-    await client.txn(compares, success=(), failure=()) -> rpc_pb2.TxnResponse     builders: kvstore.client.ops (mod_revision(k) == 5, put(k, v), ...)
+    await client.txn(compares, success=(), failure=()) -> rpc_pb2.TxnResponse
+                       builders: kvstore.client.ops (mod_revision(k) == 5, put(k, v), delete(k), range_(k), txn(...))
     await client.compact(revision, physical=False)
-    watch = client.watch(key, range_end=b"", *, start_revision=0, prev_kv=False, progress_notify=False, filters=(), fragment=False)
-        async for batch in watch: batch.revision, batch.events (kv_pb2.Event), batch.is_progress;  await watch.request_progress();  watch.cancel()
+    await client.request(path, message, response_type, is_read=False)      any other unary method
+                       range, get, put, delete, txn and request take timeout_seconds=... for one call
+    watch = client.watch(key, range_end=b"", *, start_revision=0, prev_kv=False, progress_notify=False, filters=(),
+                         fragment=False)
+        await watch.started() -> revision (without start_revision the watch sees every event after it)
+        async for batch in watch: batch.revision, batch.events (kv_pb2.Event), batch.is_progress
+        await watch.request_progress();  watch.cancel()
         resumes by itself after a lost connection, without gap or duplicate; raises Compacted(compact_revision) when it cannot
-    await client.lease_grant(ttl_seconds, lease_id=0), lease_revoke(id), lease_time_to_live(id, keys=False), leases(), lease_keep_alive(id) -> ttl
-    lease = await client.lease(ttl_seconds)      kept alive in the background until `await lease.revoke()`; lease.lost: asyncio.Event
-    await client.status(endpoint=None), member_list(), request_progress
+    await client.lease_grant(ttl_seconds, lease_id=0), lease_revoke(id), lease_time_to_live(id, keys=False), leases(),
+                 lease_keep_alive(id) -> ttl
+    lease = await client.lease(ttl_seconds)      kept alive in the background until `await lease.revoke()`
+        lease.id, lease.lost: asyncio.Event, lease.is_held
+    await client.status(endpoint=None), member_list(), request_progress() (on every watch)
     await client.close();  async with Client(...) as client
     prefix_end(prefix: bytes) -> bytes
-Errors: EtcdError(code, text) and its subclasses (Compacted, FutureRevision, LeaseNotFound, NoLeader, Unavailable, DeadlineExceeded).
+Errors: EtcdError(code, text, sent) and its subclasses in errors.py (Compacted, FutureRevision, LeaseNotFound, NoLeader,
+Unavailable, DeadlineExceeded, NoSpace, PermissionDenied, ...).
 Retries: reads on Unavailable; writes only when the request certainly never left (RpcError.sent is False).
-    sync.py   the synchronous face over the same core
+
+    client.py endpoints.py caller.py     requests, failover and retries         errors.py  the table of etcd's texts, typed
+    watch.py lease.py                    what lives longer than a request       ops.py     builders of transactions
+    lock.py election.py                  Lock, Election: etcd's recipes, with fencing tokens
+    sync.py                              SyncClient: the synchronous face over the same core (one background thread)
 """
+
+from kvstore.client.client import Client
+from kvstore.client.errors import (
+    Compacted,
+    DeadlineExceeded,
+    EtcdError,
+    FutureRevision,
+    LeaseNotFound,
+    NoLeader,
+    Unavailable,
+)
+from kvstore.client.lease import Lease
+from kvstore.client.ops import prefix_end
+from kvstore.client.watch import Watch, WatchBatch
+
+__all__ = [
+    "Client",
+    "Compacted",
+    "DeadlineExceeded",
+    "EtcdError",
+    "FutureRevision",
+    "Lease",
+    "LeaseNotFound",
+    "NoLeader",
+    "Unavailable",
+    "Watch",
+    "WatchBatch",
+    "prefix_end",
+]
