@@ -213,6 +213,9 @@ class _LmdbTransaction(_LmdbView):
             self.delete(table, key)
         return len(doomed)
 
+    def clear(self, table: str) -> None:
+        self._transaction.drop(self._tables[table], delete=False)
+
     def commit(self, *, durable: bool = True) -> None:
         self._store._transaction = None
         try:

@@ -102,6 +102,9 @@ class _MemoryTransaction(_MemoryView):
             self._store._write(table, key, None)
         return len(doomed)
 
+    def clear(self, table: str) -> None:
+        self.delete_range(table)
+
     def commit(self, *, durable: bool = True) -> None:
         assert self._store._transaction is self, "the transaction is over"
         self._store._transaction = None

@@ -83,6 +83,10 @@ class Transaction(View, Protocol):
         """Remove the keys of the range; return how many there were."""
         ...
 
+    def clear(self, table: str) -> None:
+        """Remove every key of the table, at a cost that does not grow with their number where the engine can."""
+        ...
+
     def commit(self, *, durable: bool = True) -> None:
         """Make the writes visible to later views and transactions, and lasting (see the module's contract)."""
         ...

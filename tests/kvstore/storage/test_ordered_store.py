@@ -186,6 +186,20 @@ def test_used_bytes_fall_when_keys_go(store: OrderedStore) -> None:
     assert store.size().used < full / 2
 
 
+def test_clear_empties_one_table(store: OrderedStore) -> None:
+    fill(store, b"a", LONG + b"b", table="one")
+    fill(store, b"c", table="two")
+    transaction = store.begin()
+    transaction.clear("one")
+    assert transaction.count("one") == 0
+    transaction.put("one", b"d", b"")
+    transaction.commit()
+    view = store.view()
+    assert list(view.keys("one")) == [b"d"]
+    assert list(view.keys("two")) == [b"c"]
+    view.close()
+
+
 KEYS = st.one_of(st.sampled_from([b"a", b"b", b"ab", b"a\0", b"\xff", LONG, LONG + b"a", LONG + b"b", LONG[:-1]]))
 ENDS = st.one_of(st.none(), KEYS)
 OPERATIONS = st.lists(

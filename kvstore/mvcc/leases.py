@@ -1,0 +1,99 @@
+"""Leases as the log knows them: granted, attached to keys, revoked.  When one ends is the lessor's business.
+
+A lease's generation is the raft index of its grant: an expiry names it, so that it cannot hit a later lease with the
+same id, and the term in which it was decided, so that a former leader cannot end what the new one renews.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kvstore.mvcc import errors, layout, wire
+from kvstore.mvcc.errors import Failure
+from kvstore.mvcc.working import LeaseChange, Working
+
+__all__ = ["LeaseRecord", "all_leases", "encode_expiry", "exists", "expire", "find", "forget", "grant", "keys_of", "move"]
+
+_EXPIRY_TERM = struct.Struct(">Q")
+_EXPIRY_LEASE = struct.Struct(">qQ")  # id, index of the grant
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRecord:
+    """A granted lease."""
+
+    lease: int
+    ttl_seconds: int
+    granted_index: int
+
+
+def exists(working: Working, lease: int) -> bool:
+    """Tell whether `lease` is granted."""
+    return working.transaction.get(layout.LEASES, layout.lease_key(lease)) is not None
+
+
+def find(working: Working, lease: int) -> LeaseRecord | None:
+    """Return the lease, None when it is not granted."""
+    stored = working.transaction.get(layout.LEASES, layout.lease_key(lease))
+    return None if stored is None else LeaseRecord(lease, *layout.LEASE.unpack(stored))
+
+
+def all_leases(working: Working) -> Iterator[LeaseRecord]:
+    """Yield every lease."""
+    for stored_key, stored in working.transaction.scan(layout.LEASES):
+        yield LeaseRecord(layout.lease_of(stored_key), *layout.LEASE.unpack(stored))
+
+
+def keys_of(working: Working, lease: int) -> list[bytes]:
+    """Return the keys attached to `lease`, in order."""
+    prefix = layout.lease_key(lease)
+    keys = []
+    for stored in working.transaction.keys(layout.LEASE_KEYS, prefix):
+        if not stored.startswith(prefix):
+            break
+        keys.append(stored[len(prefix) :])
+    return keys
+
+
+def move(working: Working, key: bytes, old_lease: int, new_lease: int) -> None:
+    """Attach `key` to another lease; 0 is none."""
+    if old_lease:
+        working.transaction.delete(layout.LEASE_KEYS, layout.lease_key(old_lease) + key)
+    if new_lease:
+        working.transaction.put(layout.LEASE_KEYS, layout.lease_key(new_lease) + key, b"")
+
+
+def grant(working: Working, lease: int, ttl_seconds: int, index: int) -> bytes | Failure:
+    """Grant `lease`; return the encoded LeaseGrantResponse without its header, or why not."""
+    if exists(working, lease):
+        return errors.LEASE_EXISTS
+    working.transaction.put(layout.LEASES, layout.lease_key(lease), layout.LEASE.pack(ttl_seconds, index))
+    working.lease_changes.append(LeaseChange(lease, ttl_seconds, index))
+    return wire.number_field(b"\x10", lease) + wire.number_field(b"\x18", ttl_seconds)
+
+
+def forget(working: Working, lease: int) -> None:
+    """Remove a lease that holds no keys any more."""
+    working.transaction.delete(layout.LEASES, layout.lease_key(lease))
+    working.lease_changes.append(LeaseChange(lease, 0, 0))
+
+
+def encode_expiry(term: int, expired: list[LeaseRecord]) -> bytes:
+    """Return the payload of an expire command, decided by the leader of `term`."""
+    return _EXPIRY_TERM.pack(term) + b"".join(_EXPIRY_LEASE.pack(one.lease, one.granted_index) for one in expired)
+
+
+def expire(working: Working, term: int, payload: bytes) -> list[int]:
+    """Return the leases of an expire command that are to be revoked now: those still of the same generation.
+
+    None of them when the entry was not proposed in the term in which the decision was made.
+    """
+    (decided_in,) = _EXPIRY_TERM.unpack_from(payload)
+    if decided_in != term:
+        return []
+    doomed = []
+    for lease, granted_index in _EXPIRY_LEASE.iter_unpack(payload[_EXPIRY_TERM.size :]):
+        record = find(working, lease)
+        if record is not None and record.granted_index == granted_index:
+            doomed.append(lease)
+    return doomed

@@ -1,0 +1,267 @@
+"""StateMachine: commands in, outcomes out; reads; commit, snapshot and restore.
+
+One write transaction of the store is always open. Commands change it, reads look through it (so a read sees every
+applied command at once), `commit` makes it durable together with the index of the newest command and opens the next.
+What a crash loses, the log replays: `applied_index` is that of the last commit then.
+
+The map of the store is meant never to fill: the server refuses writes by its quota first. Should it fill nevertheless,
+the transaction is rebuilt from the commands applied since the last commit, and the command that did not fit is refused.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from kvstore.mvcc import commands, compaction, errors, events, layout, leases, writes
+from kvstore.mvcc.errors import Failure
+from kvstore.mvcc.hashing import hash_key_values
+from kvstore.mvcc.leases import LeaseRecord
+from kvstore.mvcc.ranges import Found, find
+from kvstore.mvcc.txns import run_txn
+from kvstore.mvcc.working import Change, Outcome, Turn, Working
+from kvstore.pb.rpc_pb2 import (
+    CompactionRequest,
+    DeleteRangeRequest,
+    LeaseGrantRequest,
+    LeaseRevokeRequest,
+    PutRequest,
+    RangeRequest,
+    TxnRequest,
+)
+from kvstore.storage.port import OrderedStore, Size, StoreFull
+from kvstore.storage.snapshots import read_snapshot, write_snapshot
+
+__all__ = ["StateMachine"]
+
+_Command = Callable[["StateMachine", int, int, bytes], tuple[bytes, Failure | None]]
+
+
+class StateMachine:
+    """etcd's key-value state on `store`, whose tables are `layout.TABLES`. Not for several threads."""
+
+    def __init__(self, store: OrderedStore) -> None:
+        self._store = store
+        self._listeners: list[Callable[[Turn], None]] = []
+        self._batch: list[tuple[int, int, bytes]] = []  # commands since the last commit
+        self._revisions: list[tuple[int, tuple[Change, ...]]] = []  # of this turn
+        self._working = self._open()
+
+    def _open(self) -> Working:
+        working = Working(self._store.begin())
+        stored = working.transaction.get(layout.META, layout.STATE_KEY)
+        if stored is not None:
+            (
+                working.applied_index,
+                working.applied_term,
+                working.revision,
+                working.compacted,
+                working.scrubbed,
+            ) = layout.STATE.unpack(stored)
+        return working
+
+    # ---- the log's side -------------------------------------------------------------------------------------------
+
+    @property
+    def applied_index(self) -> int:
+        """Index of the newest applied entry; after a restart that of the last commit."""
+        return self._working.applied_index
+
+    @property
+    def applied_term(self) -> int:
+        """Raft term of the newest applied entry."""
+        return self._working.applied_term
+
+    def apply(self, index: int, term: int, data: bytes) -> Outcome:
+        """Apply the command of entry `index`; the client's faults are values in the Outcome."""
+        assert index > self._working.applied_index, "an entry is applied once, in order"
+        try:
+            outcome = self._run(index, term, data)
+        except StoreFull:
+            return self._refuse_for_space(index, term)
+        self._batch.append((index, term, data))
+        return outcome
+
+    def _run(self, index: int, term: int, data: bytes) -> Outcome:
+        working = self._working
+        body, failure = _COMMANDS[data[:1]](self, index, term, data[1:])
+        if working.changes:
+            working.revision += 1
+            self._revisions.append((working.revision, tuple(working.changes)))
+            working.changes.clear()
+        working.applied_index, working.applied_term = index, term
+        return Outcome(working.revision, body, failure)
+
+    def _refuse_for_space(self, index: int, term: int) -> Outcome:
+        told, granted = list(self._revisions), list(self._working.lease_changes)
+        self._working.transaction.abort()
+        self._working = self._open()
+        for entry in self._batch:
+            self._run(*entry)
+        self._revisions, self._working.lease_changes = told, granted
+        self.skip(index, term)
+        self.commit()  # now, so that a replay cannot find room for what was refused
+        return Outcome(self._working.revision, failure=errors.NO_SPACE)
+
+    def skip(self, index: int, term: int) -> None:
+        """Note an entry that holds no command."""
+        self._working.applied_index, self._working.applied_term = index, term
+
+    def end_of_turn(self) -> None:
+        """Tell the listeners what the entries since the last turn did, if anything."""
+        working = self._working
+        if not self._revisions and not working.lease_changes:
+            return
+        turn = Turn(working.revision, tuple(self._revisions), tuple(working.lease_changes), working.compacted)
+        self._revisions = []
+        working.lease_changes = []
+        for listener in self._listeners:
+            listener(turn)
+
+    def on_turn(self, listener: Callable[[Turn], None]) -> None:
+        """Call `listener` at the end of each turn that changed a key or a lease, and after a restore."""
+        self._listeners.append(listener)
+
+    def commit(self) -> int:
+        """Make what is applied durable in one transaction; return the index of the newest entry in it."""
+        working = self._working
+        working.transaction.put(
+            layout.META,
+            layout.STATE_KEY,
+            layout.STATE.pack(
+                working.applied_index, working.applied_term, working.revision, working.compacted, working.scrubbed
+            ),
+        )
+        working.transaction.commit()
+        self._batch.clear()
+        working.transaction = self._store.begin()
+        return working.applied_index
+
+    def snapshot(self) -> Iterator[bytes]:
+        """Return chunks of the state as of the last commit; the view is opened now, not at the first chunk."""
+        return write_snapshot(self._store.view(), layout.TABLES)
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        """Replace the whole state, durably; raise BadSnapshot and change nothing when the stream is not whole."""
+        self._working.transaction.abort()
+        transaction = self._store.begin()
+        try:
+            read_snapshot(transaction, layout.TABLES, chunks)
+            transaction.commit()
+        except BaseException:
+            transaction.abort()
+            self._working = self._open()
+            for entry in self._batch:
+                self._run(*entry)
+            raise
+        self._batch.clear()
+        self._revisions = []
+        self._working = self._open()
+        turn = Turn(self._working.revision, (), (), self._working.compacted, restored=True)
+        for listener in self._listeners:
+            listener(turn)
+
+    def scrub(self, max_events: int) -> bool:
+        """Remove a slice of what compaction made garbage; return whether more is left. Invisible to reads."""
+        return compaction.scrub(self._working, max_events)
+
+    def close(self) -> None:
+        """Commit and let go of the transaction; the store stays open."""
+        self.commit()
+        self._working.transaction.abort()
+
+    # ---- commands -------------------------------------------------------------------------------------------------
+
+    def _put(self, index: int, term: int, payload: bytes) -> tuple[bytes, Failure | None]:
+        request = PutRequest.FromString(payload)
+        failure = writes.refuse_put(self._working, request)
+        return (b"", failure) if failure is not None else (writes.put(self._working, request), None)
+
+    def _delete_range(self, index: int, term: int, payload: bytes) -> tuple[bytes, Failure | None]:
+        return writes.delete_range(self._working, DeleteRangeRequest.FromString(payload)), None
+
+    def _txn(self, index: int, term: int, payload: bytes) -> tuple[bytes, Failure | None]:
+        return run_txn(self._working, TxnRequest.FromString(payload))
+
+    def _compact(self, index: int, term: int, payload: bytes) -> tuple[bytes, Failure | None]:
+        return b"", compaction.compact(self._working, CompactionRequest.FromString(payload).revision)
+
+    def _lease_grant(self, index: int, term: int, payload: bytes) -> tuple[bytes, Failure | None]:
+        request = LeaseGrantRequest.FromString(payload)
+        granted = leases.grant(self._working, request.ID, request.TTL, index)
+        return (b"", granted) if isinstance(granted, Failure) else (granted, None)
+
+    def _lease_revoke(self, index: int, term: int, payload: bytes) -> tuple[bytes, Failure | None]:
+        return b"", writes.revoke_lease(self._working, LeaseRevokeRequest.FromString(payload).ID)
+
+    def _lease_expire(self, index: int, term: int, payload: bytes) -> tuple[bytes, Failure | None]:
+        for lease in leases.expire(self._working, term, payload):
+            writes.revoke_lease(self._working, lease)
+        return b"", None
+
+    # ---- reads, of all that is applied ----------------------------------------------------------------------------
+
+    @property
+    def revision(self) -> int:
+        """Revision of the newest change; 1 in a new store."""
+        return self._working.revision
+
+    @property
+    def compacted(self) -> int:
+        """Reads and watches below this revision are refused; 0 when nothing was compacted."""
+        return self._working.compacted
+
+    def newest(self, key: bytes) -> bytes | None:
+        """Return the encoded KeyValue of a living key."""
+        return self._working.transaction.get(layout.CURRENT, key)
+
+    def range(self, request: RangeRequest) -> Found | Failure:
+        """Answer a Range that has passed `checks.check_range`."""
+        return find(self._working, request)
+
+    def read_txn(self, request: TxnRequest) -> Outcome:
+        """Run a Txn that `checks.is_read_only`."""
+        body, failure = run_txn(self._working, request)
+        assert not self._working.changes, "a read-only transaction wrote"
+        return Outcome(self._working.revision, body, failure)
+
+    def events(self, first: int, last: int) -> Iterator[events.Past]:
+        """Yield the names of what changed in the revisions `first` to `last` (see `kvstore.mvcc.events`)."""
+        return events.read_events(self._working.transaction, first, last)
+
+    def change(self, revision: int, is_delete: bool, key: bytes, *, with_previous: bool) -> Change:
+        """Return one change that `events` named, which must not be compacted."""
+        above = self._working.compacted if with_previous else None
+        return events.load(self._working.transaction, revision, is_delete, key, above)
+
+    def lease(self, lease: int) -> LeaseRecord | None:
+        """Return a granted lease."""
+        return leases.find(self._working, lease)
+
+    def leases(self) -> Iterator[LeaseRecord]:
+        """Yield every granted lease."""
+        return leases.all_leases(self._working)
+
+    def lease_keys(self, lease: int) -> list[bytes]:
+        """Return the keys attached to a lease, in order."""
+        return leases.keys_of(self._working, lease)
+
+    def hash_key_values(self, revision: int) -> int | Failure:
+        """Return the hash over the history up to `revision` (0: the newest), equal on every member."""
+        if revision > self.revision:
+            return errors.FUTURE_REVISION
+        if 0 < revision < self.compacted:
+            return errors.COMPACTED
+        return hash_key_values(self._working, revision or self.revision)
+
+    def size(self) -> Size:
+        """Return the size of the store in bytes."""
+        return self._store.size()
+
+
+_COMMANDS: dict[bytes, _Command] = {
+    commands.PUT: StateMachine._put,
+    commands.DELETE_RANGE: StateMachine._delete_range,
+    commands.TXN: StateMachine._txn,
+    commands.COMPACT: StateMachine._compact,
+    commands.LEASE_GRANT: StateMachine._lease_grant,
+    commands.LEASE_REVOKE: StateMachine._lease_revoke,
+    commands.LEASE_EXPIRE: StateMachine._lease_expire,
+}

@@ -1,0 +1,66 @@
+"""The values that the state machine's functions pass to each other."""
+
+from dataclasses import dataclass, field
+
+from kvstore.mvcc.errors import Failure
+from kvstore.storage.port import Transaction
+
+__all__ = ["Change", "LeaseChange", "Outcome", "Turn", "Working"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One event: a put or a delete of one key."""
+
+    is_delete: bool
+    key: bytes
+    key_value: bytes  # encoded KeyValue; of a delete it holds key and mod_revision
+    previous: bytes | None  # encoded KeyValue before the change; None: there was none, or it is compacted
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseChange:
+    """A lease was granted (`ttl_seconds` > 0) or is gone (`ttl_seconds` 0)."""
+
+    lease: int
+    ttl_seconds: int
+    granted_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn did: `revisions` in order, each with its changes in order."""
+
+    revision: int  # of the store after the turn
+    revisions: tuple[tuple[int, tuple[Change, ...]], ...]
+    leases: tuple[LeaseChange, ...]
+    compacted: int  # of the store after the turn
+    restored: bool = False  # the whole state was replaced: what listeners remember is void
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command did. `body` is the encoded response without its header (field 1), which only the server knows."""
+
+    revision: int
+    body: bytes = b""
+    failure: Failure | None = None
+
+
+@dataclass(slots=True)
+class Working:
+    """The state as the open transaction has it. `changes` are those of the command that runs now."""
+
+    transaction: Transaction
+    applied_index: int = 0
+    applied_term: int = 0
+    revision: int = 1
+    compacted: int = 0  # reads below it are refused; 0: never compacted
+    scrubbed: int = 0  # what compaction made garbage is gone up to here
+    changes: list[Change] = field(default_factory=list)
+    lease_changes: list[LeaseChange] = field(default_factory=list)
+
+    @property
+    def seen_revision(self) -> int:
+        """The revision that a read within the running command sees."""
+        return self.revision + 1 if self.changes else self.revision

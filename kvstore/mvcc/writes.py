@@ -1,0 +1,83 @@
+"""Put, DeleteRange and the end of a lease on the open transaction.  Callers have checked the request (checks.py)."""
+
+from kvstore.mvcc import errors, layout, leases, wire
+from kvstore.mvcc.errors import Failure
+from kvstore.mvcc.working import Change, Working
+from kvstore.pb.kv_pb2 import KeyValue
+from kvstore.pb.rpc_pb2 import DeleteRangeRequest, PutRequest
+
+__all__ = ["delete_key", "delete_range", "put", "refuse_put", "revoke_lease"]
+
+
+def refuse_put(working: Working, request: PutRequest) -> Failure | None:
+    """Return why `request` cannot be applied to the present state, None when it can."""
+    if (request.ignore_value or request.ignore_lease) and working.transaction.get(layout.CURRENT, request.key) is None:
+        return errors.KEY_NOT_FOUND
+    if request.lease and not leases.exists(working, request.lease):
+        return errors.LEASE_NOT_FOUND
+    return None
+
+
+def put(working: Working, request: PutRequest) -> bytes:
+    """Apply a put that `refuse_put` let pass; return the encoded PutResponse without its header."""
+    transaction, key, revision = working.transaction, request.key, working.revision + 1
+    value, lease = request.value, request.lease
+    previous = transaction.get(layout.CURRENT, key)
+    if previous is None:
+        created, version, old_lease = revision, 1, 0
+    else:
+        old = KeyValue.FromString(previous)
+        created, version, old_lease = old.create_revision, old.version + 1, old.lease
+        if request.ignore_value:
+            value = old.value
+        if request.ignore_lease:
+            lease = old_lease
+        transaction.put(layout.HISTORY, layout.history_key(key, old.mod_revision, layout.KIND_PUT), previous)
+    encoded = wire.encode_key_value(key, created, revision, version, value, lease)
+    transaction.put(layout.CURRENT, key, encoded)
+    transaction.append(layout.EVENTS, layout.event_key(revision, len(working.changes)), layout.KIND_PUT + key)
+    working.changes.append(Change(False, key, encoded, previous))
+    if lease != old_lease:
+        leases.move(working, key, old_lease, lease)
+    return wire.message_field(b"\x12", previous) if request.prev_kv and previous is not None else b""
+
+
+def delete_range(working: Working, request: DeleteRangeRequest) -> bytes:
+    """Delete the keys of the range; return the encoded DeleteRangeResponse without its header."""
+    start, end = layout.bounds(request.key, request.range_end)
+    doomed = list(working.transaction.scan(layout.CURRENT, start, end))
+    for key, previous in doomed:
+        _bury(working, key, previous)
+    body = wire.number_field(b"\x10", len(doomed))
+    if request.prev_kv:
+        body += b"".join(wire.message_field(b"\x1a", previous) for _, previous in doomed)
+    return body
+
+
+def delete_key(working: Working, key: bytes) -> None:
+    """Delete one key, if it lives."""
+    previous = working.transaction.get(layout.CURRENT, key)
+    if previous is not None:
+        _bury(working, key, previous)
+
+
+def revoke_lease(working: Working, lease: int) -> Failure | None:
+    """End `lease` and delete its keys, in key order, in one revision; or say that there is none."""
+    if not leases.exists(working, lease):
+        return errors.LEASE_NOT_FOUND
+    for key in leases.keys_of(working, lease):
+        delete_key(working, key)
+    leases.forget(working, lease)
+    return None
+
+
+def _bury(working: Working, key: bytes, previous: bytes) -> None:
+    transaction, revision = working.transaction, working.revision + 1
+    old = KeyValue.FromString(previous)
+    transaction.put(layout.HISTORY, layout.history_key(key, old.mod_revision, layout.KIND_PUT), previous)
+    transaction.put(layout.HISTORY, layout.history_key(key, revision, layout.KIND_DELETE), b"")
+    transaction.delete(layout.CURRENT, key)
+    transaction.append(layout.EVENTS, layout.event_key(revision, len(working.changes)), layout.KIND_DELETE + key)
+    working.changes.append(Change(True, key, KeyValue(key=key, mod_revision=revision).SerializeToString(), previous))
+    if old.lease:
+        leases.move(working, key, old.lease, 0)
