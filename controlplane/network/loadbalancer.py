@@ -1,0 +1,64 @@
+"""One address in front of the masters.
+
+A client is never refused while a master lives: a master that refuses is skipped at connect time. Connections to a master that is
+down are reset, so that its clients come again and land elsewhere.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from controlplane.network.backends import Health, LeastConnections
+from controlplane.network.config import LoadBalancerConfig
+from controlplane.network.forwarder import Backend, Forwarder, Limits, listening_socket
+from controlplane.network.probes import Prober
+
+log = logging.getLogger("controlplane.network")
+
+
+async def run(config: LoadBalancerConfig, *, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Forward until `stop` is set. Raises OSError when the address cannot be bound, ValueError without backends."""
+    if not config.backends:
+        raise ValueError("a load balancer needs at least one backend")
+    probers: dict[Backend, Prober] = {}
+    balancer = LeastConnections(config.backends, lambda backend: probers[backend].suspect())
+    forwarder = Forwarder(balancer, Limits(patience_seconds=config.patience_seconds))
+
+    def tell(backend: Backend, health: Health) -> None:
+        before = balancer.health(backend)
+        balancer.set_health(backend, health)
+        if health is not before:
+            log.info("master %s is %s", backend, health.name.lower())
+        if health is Health.DOWN:
+            forwarder.reset_backend(backend)
+
+    context = _probe_context(config.certificate_authority)
+    for backend in config.backends:
+        probers[backend] = Prober(
+            backend,
+            tell,
+            ssl_context=context,
+            interval_seconds=config.probe_interval_seconds,
+            timeout_seconds=config.probe_timeout_seconds,
+        )
+    sock = listening_socket(config.host, config.port, reuse_port=False)
+    tasks = [asyncio.create_task(prober.run(), name=f"probe {backend}") for backend, prober in probers.items()]
+    try:
+        await forwarder.listen(sock)
+        ready()
+        await stop.wait()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await forwarder.close()
+
+
+def _probe_context(certificate_authority: Path | None) -> ssl.SSLContext | None:
+    if certificate_authority is None:
+        return None
+    context = ssl.create_default_context(cafile=str(certificate_authority))
+    context.check_hostname = False  # whoever holds a certificate of this cluster may say that it is ready
+    return context
