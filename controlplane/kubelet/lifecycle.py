@@ -57,8 +57,16 @@ def containers_of(pod: Pod) -> Iterator[tuple[Mapping[str, Any], Role]]:
 
 
 def begin(pod: Pod, now: datetime) -> PodMemory:
-    """The memory of a pod that this node sees for the first time."""
-    return PodMemory(slots={c["name"]: Slot() for c, _ in containers_of(pod)}, start_time=now)
+    """The memory of a pod that this node sees for the first time. Conditions that stand already (scheduled) keep their time."""
+    slots = {c["name"]: Slot() for c, _ in containers_of(pod)}
+    return PodMemory(slots=slots, start_time=now, conditions=_told_conditions(pod, now))
+
+
+def _told_conditions(pod: Pod, now: datetime) -> dict[str, tuple[str, datetime]]:
+    return {
+        c["type"]: (c["status"], podstatus.parse_time(c.get("lastTransitionTime")) or now)
+        for c in (pod.get("status") or {}).get("conditions") or ()
+    }
 
 
 def restore(pod: Pod, now: datetime) -> PodMemory:
@@ -76,10 +84,6 @@ def restore(pod: Pod, now: datetime) -> PodMemory:
         for key in ("initContainerStatuses", "containerStatuses")
         for entry in status.get(key) or ()
     }
-    conditions = {
-        c["type"]: (c["status"], podstatus.parse_time(c.get("lastTransitionTime")) or now)
-        for c in status.get("conditions") or ()
-    }
     slots = {c["name"]: _restored_slot(told.get(c["name"], {}), now) for c, _ in containers_of(pod)}
     terminal = status.get("phase") in podstatus.TERMINAL
     return PodMemory(
@@ -88,7 +92,7 @@ def restore(pod: Pod, now: datetime) -> PodMemory:
         phase=status.get("phase") or "Pending",
         reason=status.get("reason", "") if terminal else "",
         message=status.get("message", "") if terminal else "",
-        conditions=conditions,
+        conditions=_told_conditions(pod, now),
     )
 
 
@@ -100,7 +104,12 @@ def _restored_slot(entry: Mapping[str, Any], now: datetime) -> Slot:
     if "running" in state:
         began = podstatus.parse_time(state["running"].get("startedAt"))
         ended = Exit(
-            LOST_EXIT_CODE, "ContainerStatusUnknown", now, began, LOST_MESSAGE, container_id=entry.get("containerID", "")
+            LOST_EXIT_CODE,
+            "ContainerStatusUnknown",
+            now,
+            began,
+            LOST_MESSAGE,
+            container_id=entry.get("containerID", ""),
         )
     elif ended is None and previous is not None:
         return Slot(State.EXITED, attempt, exit=previous, previous=None, retry_at=now)
@@ -295,7 +304,9 @@ class _Turn:
 
     def _init_failed(self) -> bool:
         return any(
-            self._is_over(c["name"], role) and (ended := self.slots[c["name"]].exit) is not None and ended.exit_code != 0
+            self._is_over(c["name"], role)
+            and (ended := self.slots[c["name"]].exit) is not None
+            and ended.exit_code != 0
             for c, role in self.roster
             if role is Role.INIT
         )

@@ -65,7 +65,9 @@ def open_phase(roster: Roster, memory: PodMemory) -> str:
 def _initialized(roster: Roster, slots: Mapping[str, Slot]) -> bool:
     for container, role in roster:
         slot = slots[container["name"]]
-        if role is Role.INIT and not (slot.state is State.EXITED and slot.exit is not None and slot.exit.exit_code == 0):
+        if role is Role.INIT and not (
+            slot.state is State.EXITED and slot.exit is not None and slot.exit.exit_code == 0
+        ):
             return False
         if role is Role.SIDECAR and not (slot.started or slot.previous is not None or slot.state is State.EXITED):
             return False
@@ -75,11 +77,7 @@ def _initialized(roster: Roster, slots: Mapping[str, Slot]) -> bool:
 def conditions(pod: Pod, roster: Roster, memory: PodMemory, now: datetime) -> list[dict[str, Any]]:
     """The kubelet's own conditions. Each carries `_since` (datetime) for the memory; `build` takes it out."""
     slots = memory.slots
-    incomplete = [
-        c["name"]
-        for c, role in roster
-        if role is not Role.MAIN and not _initialized([(c, role)], slots)
-    ]
+    incomplete = [c["name"] for c, role in roster if role is not Role.MAIN and not _initialized([(c, role)], slots)]
     unready = [c["name"] for c, role in roster if role is not Role.INIT and not slots[c["name"]].ready]
     initialized = not incomplete or memory.phase == "Succeeded"
     ended = memory.phase in TERMINAL
@@ -91,9 +89,7 @@ def conditions(pod: Pod, roster: Roster, memory: PodMemory, now: datetime) -> li
     containers_ready = not unready and not ended
     gates = _unready_gates(pod) if containers_ready else []
     gate_message = "corresponding condition of pod readiness gate " + ", ".join(f'"{g}"' for g in gates)
-    ready = (
-        ("ReadinessGatesNotReady", gate_message + " does not exist or is not True") if gates else (reason, message)
-    )
+    ready = ("ReadinessGatesNotReady", gate_message + " does not exist or is not True") if gates else (reason, message)
     alive = any(slots[c["name"]].state is not State.NEW for c, _ in roster) and not ended
     not_initialized = f"containers with incomplete status: [{' '.join(incomplete)}]"
     wanted = (
@@ -115,7 +111,6 @@ def _condition(
     made: dict[str, Any] = {
         "type": kind,
         "status": text,
-        "lastProbeTime": None,
         "lastTransitionTime": timestamp(since),
         "_since": since,
     }
@@ -148,9 +143,9 @@ def build(
     initialized = _initialized(roster, memory.slots)
     entries: dict[Role, list[dict[str, Any]]] = {Role.INIT: [], Role.MAIN: []}
     for container, role in roster:
-        key = Role.MAIN if role is Role.MAIN else Role.INIT
+        kind = Role.MAIN if role is Role.MAIN else Role.INIT
         slot = memory.slots[container["name"]]
-        entries[key].append(_container_status(pod, container, role, slot, initialized, memory, now, policy))
+        entries[kind].append(_container_status(pod, container, role, slot, initialized, memory, now, policy))
     status: dict[str, Any] = {
         "phase": memory.phase,
         "startTime": timestamp(memory.start_time),
@@ -220,7 +215,9 @@ def _states(
             return _crash_loop(pod, container, slot, now), slot.exit
         return {"terminated": _terminated(slot.exit)}, slot.previous
     if memory.phase in TERMINAL:
-        unknown = Exit(137, "ContainerStatusUnknown", now, None, "The container never ran before the pod was terminated")
+        unknown = Exit(
+            137, "ContainerStatusUnknown", now, None, "The container never ran before the pod was terminated"
+        )
         return {"terminated": _terminated(unknown)}, slot.previous
     if slot.failure is not None and slot.state is State.NEW:
         return {"waiting": _failure_waiting(container, slot, now, policy)}, slot.previous
@@ -270,9 +267,10 @@ def _terminated(ended: Exit) -> dict[str, Any]:
     made: dict[str, Any] = {
         "exitCode": ended.exit_code,
         "reason": ended.reason,
-        "startedAt": timestamp(ended.started_at) if ended.started_at else None,
         "finishedAt": timestamp(ended.finished_at),
     }
+    if ended.started_at is not None:
+        made["startedAt"] = timestamp(ended.started_at)
     if ended.signal:
         made["signal"] = ended.signal
     if ended.message:

@@ -145,6 +145,12 @@ def _read(path: Path) -> bytes:
         return b""
 
 
+def _read_at(path: Path, offset: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(CHUNK_BYTES)
+
+
 async def read_log(path: Path, writer: LogWriter | None, options: LogOptions) -> AsyncIterator[bytes]:
     """The log at `path`, then (with `follow`, while its writer is open) what is added. Chunks of whole lines."""
     left = options.limit_bytes
@@ -176,9 +182,7 @@ async def _unlimited(path: Path, writer: LogWriter | None, options: LogOptions) 
             generation, offset = writer.generation, 0
             for chunk in _render(ended, options):
                 yield chunk
-        with open(path, "rb") as file:
-            file.seek(offset)
-            data = file.read(CHUNK_BYTES)
+        data = _read_at(path, offset)
         whole = data[: data.rfind(b"\n") + 1]
         offset += len(whole)
         if whole:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping
@@ -108,9 +109,7 @@ def kill_all(pids: Iterable[int]) -> int:
 
 def kill_session(leader: int, marker: str) -> int:
     """SIGKILL what a container left: its process group, its session, and whatever carries its marker."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
     session = [pid for pid in all_pids() if (entry := read_process(pid)) is not None and entry.session == leader]
     return kill_all({*session, *marked(marker)} - {leader})

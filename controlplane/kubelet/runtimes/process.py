@@ -61,13 +61,14 @@ class ProcessRuntime:
     version = "0.1.0"
     runs_programs = True
 
-    def __init__(self, node: str, root: Path, clock: Clock, path: str = os.defpath) -> None:
+    def __init__(self, node: str, root: Path, clock: Clock, path: str = os.defpath, cluster: str = "") -> None:
         self.isolation = "none"
         self.isolation_trouble = ""
         self._node = node
         self._root = root.absolute()
         self._clock = clock
         self._path = path
+        self._cluster = cluster
         self._containers: dict[ContainerKey, Container] = {}
         self._memory_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -203,12 +204,12 @@ class ProcessRuntime:
     async def _started(self, errors: int) -> str:
         """Wait until the program has been executed: "" or what went wrong. Closes `errors`."""
         loop = asyncio.get_running_loop()
-        readable = loop.create_future()
+        readable = asyncio.Event()
         os.set_blocking(errors, False)
-        loop.add_reader(errors, lambda: readable.done() or readable.set_result(None))
+        loop.add_reader(errors, readable.set)
         try:
             async with asyncio.timeout(START_TIMEOUT_SECONDS):
-                await readable
+                await readable.wait()
             data = os.read(errors, 65536)
         except TimeoutError:
             return f"the program did not start within {START_TIMEOUT_SECONDS:.0f} s"
@@ -223,11 +224,11 @@ class ProcessRuntime:
     async def _reaped(self, process: subprocess.Popen[bytes]) -> int:
         """Wait for a child by its pidfd; its exit status as Popen gives it."""
         loop = asyncio.get_running_loop()
-        gone = loop.create_future()
+        gone = asyncio.Event()
         descriptor = os.pidfd_open(process.pid)
-        loop.add_reader(descriptor, lambda: gone.done() or gone.set_result(None))
+        loop.add_reader(descriptor, gone.set)
         try:
-            await gone
+            await gone.wait()
         finally:
             loop.remove_reader(descriptor)
             os.close(descriptor)
@@ -239,6 +240,8 @@ class ProcessRuntime:
         environment["PILOTHOUSE_NODE"] = self._node
         environment["PILOTHOUSE_NODE_ROOT"] = str(self._root)
         environment["PILOTHOUSE_POD_UID"] = request.key.pod_uid
+        if self._cluster:
+            environment["PILOTHOUSE_CLUSTER"] = self._cluster
         environment["PILOTHOUSE_CONTAINER_ID"] = identity
         if self.isolation == "none":
             environment["PILOTHOUSE_CONTAINER_ROOT"] = str(work)
@@ -372,9 +375,7 @@ class ProcessRuntime:
     def _check_memory(self) -> None:
         """Kill what is over its memory limit, as the kernel would. Runs only while a container has a limit."""
         self._memory_timer = None
-        limited = [
-            c for c in self._containers.values() if c.request.memory_limit_bytes and c.instance.exit is None
-        ]
+        limited = [c for c in self._containers.values() if c.request.memory_limit_bytes and c.instance.exit is None]
         for container in limited:
             used = sum(entry.memory_bytes for entry in proc.family(container.process.pid))
             if used > container.request.memory_limit_bytes:

@@ -188,8 +188,8 @@ def isolate(libc: Libc, spec: "dict[str, object]") -> None:
     else:
         libc.call("unshare", flags)
     if spec["hostname"]:
-        name = os.fsencode(str(spec["hostname"]))[:64]
-        libc.call("sethostname", name, len(name))
+        hostname = os.fsencode(str(spec["hostname"]))[:64]
+        libc.call("sethostname", hostname, len(hostname))
     libc.mount(None, "/", None, MS_REC | MS_SLAVE)
     if spec["mounts"]:
         root = Root(libc, str(spec["root"]))
