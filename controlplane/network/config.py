@@ -3,19 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.network.forwarder import Backend
-
 
 @dataclass(frozen=True, slots=True)
 class LoadBalancerConfig:
-    """`certificate_authority` None: backends are probed by a TCP connect alone, else by GET /readyz over TLS.
+    """`backends` are (host, port). `certificate_authority` None: backends are probed by a TCP connect alone, else by GET /readyz over TLS.
 
     `patience_seconds` is how long a client is held while no backend answers at all.
     """
 
     host: str
     port: int
-    backends: tuple[Backend, ...]
+    backends: tuple[tuple[str, int], ...]
     certificate_authority: Path | None = None
     probe_interval_seconds: float = 5.0
     probe_timeout_seconds: float = 2.0

@@ -17,7 +17,7 @@ import logging
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Final, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 log = logging.getLogger("controlplane.network")
 
@@ -25,9 +25,8 @@ RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: c
 BACKLOG: Final = 1024
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Backend:
-    """Where a connection can go."""
+class Backend(NamedTuple):
+    """Where a connection can go; equal to the plain tuple."""
 
     host: str
     port: int

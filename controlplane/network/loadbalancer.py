@@ -20,10 +20,11 @@ log = logging.getLogger("controlplane.network")
 
 async def run(config: LoadBalancerConfig, *, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Forward until `stop` is set. Raises OSError when the address cannot be bound, ValueError without backends."""
-    if not config.backends:
+    backends = [Backend(*backend) for backend in config.backends]
+    if not backends:
         raise ValueError("a load balancer needs at least one backend")
     probers: dict[Backend, Prober] = {}
-    balancer = LeastConnections(config.backends, lambda backend: probers[backend].suspect())
+    balancer = LeastConnections(backends, lambda backend: probers[backend].suspect())
     forwarder = Forwarder(balancer, Limits(patience_seconds=config.patience_seconds))
 
     def tell(backend: Backend, health: Health) -> None:
@@ -35,7 +36,7 @@ async def run(config: LoadBalancerConfig, *, stop: asyncio.Event, ready: Callabl
             forwarder.reset_backend(backend)
 
     context = _probe_context(config.certificate_authority)
-    for backend in config.backends:
+    for backend in backends:
         probers[backend] = Prober(
             backend,
             tell,
