@@ -138,7 +138,7 @@ class Controller:
         self._tasks: set[asyncio.Task[None]] = set()
         self._informers = {watch.resource: informers.informer(watch.resource) for watch in reconciler.WATCHES}
         self.caches = Caches(self._informers)
-        self._executor = Executor(client, recorder, self._informers)
+        self._executor = Executor(client, recorder, self._informers, self.name)
 
     async def run(self) -> None:
         """Work until cancelled; the factory must have been started."""
@@ -221,9 +221,12 @@ class Controller:
 class Executor:
     """Does what plans say, and waits until the caches show it."""
 
-    def __init__(self, client: ApiClient, recorder: EventRecorder, informers: dict[Resource, Informer]) -> None:
+    def __init__(
+        self, client: ApiClient, recorder: EventRecorder, informers: dict[Resource, Informer], component: str
+    ) -> None:
         self._client = client
         self._recorder = recorder
+        self._component = component
         self._informers = informers
 
     async def execute(self, plan: Plan) -> None:
@@ -304,7 +307,7 @@ class Executor:
 
     def _note(self, note: Note, error: str = "") -> None:
         message = note.message.replace("{error}", error) if error else note.message
-        self._recorder.event(note.about, note.type, note.reason, message)
+        self._recorder.event(note.about, note.type, note.reason, message, self._component)
 
 
 def _is_as_well(action: Action, error: ApiError) -> bool:

@@ -50,8 +50,13 @@ class EventRecorder:
         self._known: OrderedDict[tuple[str, ...], _Known] = OrderedDict()
         self.dropped = 0  # events lost to a full queue
 
-    def event(self, about: Object, type: Literal["Normal", "Warning"], reason: str, message: str) -> None:
-        """Record that something happened to an object (which needs apiVersion, kind and metadata)."""
+    def event(
+        self, about: Object, type: Literal["Normal", "Warning"], reason: str, message: str, component: str = ""
+    ) -> None:
+        """Record that something happened to an object (which needs apiVersion, kind and metadata).
+
+        `component`: who reports it, where that is not the recorder's own.
+        """
         metadata = about["metadata"]
         involved = {
             "kind": about.get("kind", ""),
@@ -71,8 +76,8 @@ class EventRecorder:
             "reason": reason,
             "message": _shorten(message),
             "type": type,
-            "source": self._source,
-            "reportingComponent": self._component,
+            "source": {**self._source, "component": component} if component else self._source,
+            "reportingComponent": component or self._component,
             "reportingInstance": self._instance,
             "firstTimestamp": now,
             "lastTimestamp": now,

@@ -1,0 +1,38 @@
+"""What the controller manager needs to know: complete at birth, filled by `command.py` or the launcher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controlplane.machinery.config import ClientConfig
+
+__all__ = ["ControllerManagerConfig"]
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerManagerConfig:
+    """Defaults are kube-controller-manager's; times are in seconds."""
+
+    client: ClientConfig
+    identity: str = ""  # in the election; made up when empty
+    controllers: tuple[str, ...] = ("*",)  # "*", "name", "-name", as in --controllers
+    concurrency: Mapping[str, int] = field(default_factory=dict)  # controller name -> keys worked on side by side
+    leader_elect: bool = True
+    leader_elect_lease_duration_seconds: float = 15.0
+    leader_elect_renew_deadline_seconds: float = 10.0
+    leader_elect_retry_period_seconds: float = 2.0
+    leader_elect_resource_name: str = "kube-controller-manager"
+    leader_elect_resource_namespace: str = "kube-system"
+    node_monitor_grace_period_seconds: float = 50.0
+    node_monitor_period_seconds: float = 5.0
+    node_startup_grace_period_seconds: float = 60.0
+    service_account_private_key_file: str = ""  # PEM; without it no token Secrets are filled
+    service_account_issuer: str = "kubernetes/serviceaccount"  # of legacy tokens
+    root_ca_file: str = ""  # PEM; published as ConfigMap kube-root-ca.crt
+    terminated_pod_gc_threshold: int = 12500
+    hpa_sync_period_seconds: float = 15.0
+    hpa_tolerance: float = 0.1
+    hpa_downscale_stabilization_seconds: float = 300.0
+    hpa_cpu_initialization_period_seconds: float = 300.0
+    hpa_initial_readiness_delay_seconds: float = 30.0
