@@ -82,9 +82,10 @@ class Endpoints:
     def on_failure(self, endpoint: Endpoint) -> float:
         """It could not serve: move on. Returns the seconds after which the next try is due (0: another one is fresh)."""
         now = asyncio.get_running_loop().time()
-        endpoint.failures += 1
-        rest = min(LONGEST_REST_SECONDS, FIRST_REST_SECONDS * 2.0 ** min(endpoint.failures - 1, 10))
-        endpoint.rests_until = now + rest * (0.75 + 0.5 * self._chance.random())
+        if now >= endpoint.rests_until:  # else: one lost connection, told by each of the calls that were on it
+            endpoint.failures += 1
+            rest = min(LONGEST_REST_SECONDS, FIRST_REST_SECONDS * 2.0 ** min(endpoint.failures - 1, 10))
+            endpoint.rests_until = now + rest * (0.75 + 0.5 * self._chance.random())
         if endpoint is self.current:
             start = self._all.index(endpoint) + 1
             order = self._all[start:] + self._all[:start]

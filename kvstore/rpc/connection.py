@@ -43,6 +43,7 @@ class Connection:
         self._on_output = on_output
         self._output: list[bytes] = []
         self._output_announced = False
+        self._turn_is_full = False  # as much was moved as one turn may; more after the next `take_output`
         self._tail = b""
         self._settings_seen = False
         self._special = True  # the next frame is restricted: first SETTINGS, or CONTINUATION
@@ -97,6 +98,7 @@ class Connection:
         output = b"".join(self._output)
         self._output.clear()
         self._output_announced = False
+        self._turn_is_full = False
         return output
 
     def announce_settings(self, settings: dict[int, int]) -> None:
@@ -114,21 +116,17 @@ class Connection:
 
     def pump(self) -> None:
         """Move waiting data to the output, a frame of each stream in turn, as far as windows and one turn's budget allow."""
-        budget = self.limits.write_turn_bytes
-        progress = True
-        while progress and budget > 0 and self.is_writable and self.blocked:
-            progress = False
-            for stream_id, stream in list(self.blocked.items()):
-                sent = stream.pump()
-                if not sent:
-                    continue
-                progress = True
-                budget -= sent
-                if stream_id in self.blocked:  # to the back of the line
-                    del self.blocked[stream_id]
-                    self.blocked[stream_id] = stream
-                if budget <= 0:
-                    break
+        budget = 0 if self._turn_is_full else self.limits.write_turn_bytes
+        blocked = self.blocked
+        while blocked and budget > 0 and self.send_window > 0 and self.is_writable:
+            stream_id = next(iter(blocked))
+            stream = blocked[stream_id]
+            sent = stream.pump()
+            budget -= sent
+            if sent and stream_id in blocked:  # to the back of the line
+                del blocked[stream_id]
+                blocked[stream_id] = stream
+        self._turn_is_full = budget <= 0
 
     # Streams.
 
@@ -345,9 +343,10 @@ class Connection:
             change = value - self.peer_initial_window
             self.peer_initial_window = value
             for stream in self.streams.values():
-                stream.send_window += change
-                if stream.send_window > frames.LARGEST_WINDOW_BYTES:
-                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window overflows by SETTINGS")
+                try:
+                    stream.widen(change)
+                except StreamFault:
+                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window overflows by SETTINGS") from None
         elif identifier == frames.SETTING_MAX_FRAME_SIZE:
             if not frames.DEFAULT_FRAME_BYTES <= value <= 2**24 - 1:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "max frame size is out of range")
@@ -399,8 +398,6 @@ class Connection:
                 return
             if increment == 0:
                 raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR)
-            stream.send_window += increment
-            if stream.send_window > frames.LARGEST_WINDOW_BYTES:
-                raise StreamFault(stream_id, ErrorCode.FLOW_CONTROL_ERROR)
+            stream.widen(increment)
         if self.blocked:
             self.pump()

@@ -15,6 +15,7 @@ from kvstore.rpc.frames import (
     DATA,
     END_STREAM,
     FRAME_HEADER,
+    LARGEST_WINDOW_BYTES,
     ErrorCode,
     StreamFault,
     header_frames,
@@ -100,7 +101,8 @@ class Stream:
         if end_stream:
             self._trailers = b""
         connection.blocked[self.stream_id] = self
-        connection.pump()
+        if connection.send_window > 0:
+            connection.pump()
 
     def write_trailers(self, block: bytes) -> None:
         """Send the header block that ends the stream, after all data."""
@@ -112,17 +114,20 @@ class Stream:
         self._close_local()
 
     def pump(self) -> int:
-        """Send one frame of what waits; the bytes sent, 0 when nothing may go. Leaves `connection.blocked` when done."""
+        """Send one frame of what waits; about the bytes sent, 0 when nothing may go.
+
+        Leaves `connection.blocked` when all is sent, and when only the stream's own window is in the way.
+        """
         queue = self._queue
         connection = self.connection
-        if queue is None:
+        if queue is None or (self.send_window <= 0 and queue[0]):
             connection.blocked.pop(self.stream_id, None)
             return 0
         data = queue[0]
         room = min(self.send_window, connection.send_window, connection.peer_frame_bytes)
-        if room <= 0 < len(data):
+        if room <= 0 and data:
             return 0
-        sent = min(len(data), room)
+        sent = min(len(data), max(room, 0))
         if sent == len(data):
             queue.popleft()
         else:
@@ -137,6 +142,14 @@ class Stream:
         if is_last:
             self._on_queue_empty()
         return sent + 1
+
+    def widen(self, increment: int) -> None:
+        """The peer gave the stream window (or took some: a negative increment, by SETTINGS). Raises StreamFault."""
+        self.send_window += increment
+        if self.send_window > LARGEST_WINDOW_BYTES:
+            raise StreamFault(self.stream_id, ErrorCode.FLOW_CONTROL_ERROR)
+        if self._queue is not None:
+            self.connection.blocked[self.stream_id] = self
 
     def _on_queue_empty(self) -> None:
         trailers, self._queue, self._trailers = self._trailers, None, None
