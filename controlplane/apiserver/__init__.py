@@ -11,3 +11,8 @@
 
 An answer that lists or watches splices the stored bytes of objects; it never re-encodes them.
 """
+
+from controlplane.apiserver.config import ApiServerConfig
+from controlplane.apiserver.runner import run
+
+__all__ = ["ApiServerConfig", "run"]

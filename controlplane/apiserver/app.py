@@ -1,0 +1,180 @@
+"""The ASGI entry: one request from its first header to its last byte.
+
+parse -> who -> (as whom) -> may they -> verb or subresource -> answer.  Every failure leaves as a Status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from controlplane.apiserver import negotiate, paths, request
+from controlplane.apiserver.authn.impersonation import impersonated
+from controlplane.apiserver.authn.user import User
+from controlplane.apiserver.connection import Connection
+from controlplane.apiserver.context import Answer, ClientGone, Context, Header, Result, Stream
+from controlplane.apiserver.services import Services
+from controlplane.apiserver.storage import codec
+from controlplane.apiserver.storage.backend import RevisionCompacted
+from controlplane.apiserver.subresources import SUBRESOURCES
+from controlplane.apiserver.verbs import VERBS
+from controlplane.objects import status
+from controlplane.objects.status import ApiError
+
+Scope = dict[str, Any]
+Send = Callable[[Any], Awaitable[None]]
+
+REQUEST_TIMEOUT_SECONDS: Final = 60.0
+_NOBODY: Final = User("")
+_BASE_HEADERS: Final = ((b"cache-control", b"no-cache, private"),)
+_LONG_RUNNING: Final = frozenset({"log", "exec", "attach", "portforward", "proxy"})
+
+logger = logging.getLogger(__name__)
+
+
+class App:
+    """The application that uvicorn calls."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
+        if scope["type"] != "http":
+            await _refuse_upgrade(receive, send)
+            return
+        context = self._context(scope, receive)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        metrics = self._services.metrics
+        gauge = metrics.reading if context.method in ("GET", "HEAD") else metrics.mutating
+        gauge.inc()
+        try:
+            result = await self._guarded(context)
+        except ClientGone:
+            return
+        finally:
+            gauge.dec()
+        metrics.observe(context, result.code, loop.time() - started)
+        if isinstance(result, Answer):
+            await _send_answer(context, result, send)
+        else:
+            await self._send_stream(context, result, send)
+
+    def _context(self, scope: Scope, receive: Any) -> Context:
+        raw_query: bytes = scope["query_string"]
+        query = request.parse_query(raw_query)
+        method: str = scope["method"]
+        connection: Connection = scope["state"]["connection"]
+        return Context(
+            services=self._services,
+            method=method,
+            info=request.parse(method, scope["path"], query),
+            query=query,
+            raw_query=raw_query,
+            all_headers=scope["headers"],
+            headers=dict(scope["headers"]),
+            user=_NOBODY,
+            receive=receive,
+            connection=connection,
+            audit_id=self._services.environment.uid(),
+        )
+
+    async def _guarded(self, context: Context) -> Result:
+        """The result; every exception becomes a Status."""
+        try:
+            return await self._serve(context)
+        except ApiError as error:
+            return _failure(error)
+        except RevisionCompacted:
+            return _failure(status.expired("The resourceVersion for the provided list is too old."))
+        except (ClientGone, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            logger.exception("%s %s failed", context.method, context.info.path.path)
+            return _failure(status.internal_error(f"{type(error).__name__}: {error}"))
+
+    async def _serve(self, context: Context) -> Result:
+        services = self._services
+        open_path = not context.info.is_resource and paths.is_open(context.info.path.path)
+        context.user = await services.authenticator.authenticate(context, may_be_anonymous=open_path)
+        if context.headers.get(b"impersonate-user") is not None or b"impersonate-group" in context.headers:
+            context.user = await impersonated(context)
+        await services.authorizer.check(context)
+        if not context.info.is_resource:
+            return await paths.handle(context)
+        return await self._dispatch(context)
+
+    async def _dispatch(self, context: Context) -> Result:
+        path = context.info.path
+        info = self._services.scheme.find(path.group, path.version, path.resource)
+        if info is None:
+            return await paths.handle(context)
+        resource = info.resource
+        if path.namespace and not resource.namespaced and path.resource != "namespaces":
+            raise status.unknown_resource()
+        if path.subresource:
+            handler = SUBRESOURCES.find(resource, path.subresource)
+            if handler is None:
+                raise status.unknown_resource()
+            return await handler(context, resource)
+        if context.info.verb not in info.verbs:
+            raise status.method_not_allowed()
+        handler = SUBRESOURCES.virtual(resource) or VERBS[context.info.verb]
+        if (
+            resource.namespaced
+            and not path.namespace
+            and context.info.verb not in ("list", "watch", "deletecollection")
+        ):
+            raise status.method_not_allowed()
+        return await handler(context, resource)
+
+    async def _send_stream(self, context: Context, stream: Stream, send: Send) -> None:
+        head = {"type": "http.response.start", "status": stream.code, "headers": _headers(context, stream)}
+        await send(head)
+
+        async def send_chunk(chunk: bytes) -> None:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+        gauge = self._services.metrics.longrunning(context)
+        gauge.inc()
+        try:
+            await stream.run(send_chunk)
+        finally:
+            gauge.dec()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _failure(error: ApiError) -> Answer:
+    headers: tuple[Header, ...] = ()
+    if error.retry_after_seconds:
+        headers = ((b"retry-after", str(error.retry_after_seconds).encode()),)
+    if error.code == 401:
+        headers += ((b"www-authenticate", b'Bearer realm="kubernetes"'),)
+    return Answer(codec.encode_json(error.status()), error.code, negotiate.JSON, headers)
+
+
+def _headers(context: Context, result: Result) -> list[Header]:
+    headers: list[Header] = [(b"audit-id", context.audit_id.encode()), (b"content-type", result.media_type.encode())]
+    if not any(name == b"cache-control" for name, _ in result.headers):
+        headers.extend(_BASE_HEADERS)
+    headers.extend(result.headers)
+    for text in context.warnings:
+        escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ").replace("\r", " ")
+        headers.append((b"warning", f'299 - "{escaped}"'.encode()))
+    return headers
+
+
+async def _send_answer(context: Context, answer: Answer, send: Send) -> None:
+    headers = _headers(context, answer)
+    if answer.code != 304:
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+    await send({"type": "http.response.start", "status": answer.code, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+
+
+async def _refuse_upgrade(receive: Any, send: Send) -> None:
+    """No streaming protocol is served yet: a WebSocket is refused before it opens (403 by the ASGI server)."""
+    await receive()
+    await send({"type": "websocket.close", "code": 1011})

@@ -1,0 +1,35 @@
+"""One TLS connection: its client certificate, and who wants to know when it is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class Connection:
+    """Shared by all requests of one connection."""
+
+    __slots__ = ("_lost", "certificate", "is_lost", "user")
+
+    def __init__(self, certificate: bytes | None) -> None:
+        self.certificate = certificate  # DER of the verified client certificate, or None
+        self.user: object | None = None  # the certificate's user, remembered by authn
+        self.is_lost = False
+        self._lost: list[Callable[[], None]] = []
+
+    def on_lost(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` when the client goes away; the answer takes it back."""
+        if self.is_lost:
+            callback()
+        self._lost.append(callback)
+
+        def forget() -> None:
+            if callback in self._lost:
+                self._lost.remove(callback)
+
+        return forget
+
+    def lost(self) -> None:
+        self.is_lost = True
+        callbacks, self._lost = self._lost, []
+        for callback in callbacks:
+            callback()

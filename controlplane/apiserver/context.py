@@ -1,0 +1,111 @@
+"""One request while it is served, and the two forms of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from controlplane.apiserver import negotiate
+from controlplane.apiserver.request import RequestInfo, is_true
+from controlplane.apiserver.storage.codec import Object
+from controlplane.objects import status
+
+if TYPE_CHECKING:
+    from controlplane.apiserver.authn.user import User
+    from controlplane.apiserver.connection import Connection
+    from controlplane.apiserver.services import Services
+
+MAX_BODY_BYTES: Final = 3 * 1024 * 1024
+
+Receive = Callable[[], Awaitable[Any]]
+Header = tuple[bytes, bytes]
+SendChunk = Callable[[bytes], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer."""
+
+    body: bytes
+    code: int = 200
+    media_type: str = negotiate.JSON
+    headers: tuple[Header, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer in chunks: `run` is given a function that sends one and waits while the client does not read."""
+
+    run: Callable[[SendChunk], Awaitable[None]]
+    code: int = 200
+    media_type: str = negotiate.JSON
+    headers: tuple[Header, ...] = ()
+
+
+Result = Answer | Stream
+
+
+@dataclass(slots=True)
+class Context:
+    """A request: what it asks, who asks, and the services that answer it."""
+
+    services: Services
+    method: str
+    info: RequestInfo
+    query: dict[str, str]
+    raw_query: bytes
+    all_headers: list[Header]
+    headers: dict[bytes, bytes]
+    user: User
+    receive: Receive
+    connection: Connection
+    audit_id: str
+    warnings: list[str] = field(default_factory=list)
+
+    def header(self, name: bytes) -> str:
+        """A header by its lower-case name; empty when absent."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    def accepted(self, *, tables: bool = True) -> negotiate.Accepted:
+        """What the answer may be; raises 406."""
+        return negotiate.accept(self.header(b"accept"), tables=tables)
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether nothing may be stored; raises 400 on anything but `All`."""
+        value = self.query.get("dryRun")
+        if value in (None, ""):
+            return False
+        if value != "All":
+            raise status.bad_request(f'dryRun: Unsupported value: "{value}": supported values: "All"')
+        return True
+
+    @property
+    def is_pretty(self) -> bool:
+        return is_true(self.query.get("pretty"))
+
+    async def body(self) -> bytes:
+        """The whole body; raises 413 when it is longer than MAX_BODY_BYTES."""
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part = message.get("body", b"")
+            size += len(part)
+            if size > MAX_BODY_BYTES:
+                raise status.request_entity_too_large(f"limit is {MAX_BODY_BYTES}")
+            parts.append(part)
+            if not message.get("more_body"):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def answer(self, value: Object, code: int = 200) -> Answer:
+        """A document that is no object of the store, in the form that the client accepts."""
+        accepted = self.accepted(tables=False)
+        return Answer(negotiate.render(value, accepted.media_type), code, accepted.media_type)
+
+
+class ClientGone(Exception):
+    """The client went away before its request was whole."""

@@ -1,0 +1,44 @@
+"""What the API server takes from the world besides the network: the time of day and chance, both injectable."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+
+
+def _system_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The clock (aware UTC datetimes) and the source of randomness of one API server."""
+
+    now: Callable[[], datetime]
+    random: random.Random
+
+    @classmethod
+    def system(cls) -> Environment:
+        """The real clock and the operating system's randomness (safe after a fork)."""
+        return cls(_system_now, random.SystemRandom())
+
+    def timestamp(self) -> str:
+        """Now, as `metadata.creationTimestamp` writes it: seconds, `Z`."""
+        return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def micro_timestamp(self) -> str:
+        """Now, as a `MicroTime` writes it."""
+        return self.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    def uid(self) -> str:
+        """A random UUID (version 4)."""
+        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
+
+    def name_suffix(self, length: int = 5) -> str:
+        """The random end of a generated name, from the alphabet that spells no words."""
+        return "".join(self.random.choice(NAME_ALPHABET) for _ in range(length))

@@ -1,0 +1,125 @@
+"""Accept and Content-Type: what an answer may be, and what a body is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+import yaml
+
+from controlplane.apiserver.storage import codec
+from controlplane.objects import status
+
+JSON: Final = "application/json"
+YAML: Final = "application/yaml"
+PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
+SERVED: Final = (JSON, YAML, PROTOBUF)
+_META_GROUP: Final = "meta.k8s.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The chosen form of an answer: media type JSON or YAML; `transform` is "", "Table" or "PartialObjectMetadata"
+    (lists become PartialObjectMetadataList) of `version`; `stream` repeats `;stream=watch` when it was asked for."""
+
+    media_type: str
+    transform: str = ""
+    version: str = "v1"
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Clause:
+    media_type: str
+    parameters: dict[str, str]
+    quality: float
+
+
+def _clauses(header: str) -> list[_Clause]:
+    clauses = []
+    for part in header.split(","):
+        media_type, *parameters = [piece.strip() for piece in part.split(";")]
+        named = dict(piece.split("=", 1) for piece in parameters if "=" in piece)
+        try:
+            quality = float(named.pop("q", "1"))
+        except ValueError:
+            quality = 0.0
+        if media_type:
+            clauses.append(_Clause(media_type.lower(), named, quality))
+    clauses.sort(key=lambda clause: -clause.quality)  # stable: the order of the header within one quality
+    return clauses
+
+
+@lru_cache(maxsize=512)
+def accept(header: str, *, tables: bool = True) -> Accepted:
+    """The first acceptable clause; raises 406 when there is none.  Protobuf answers are not made: clients that list
+    JSON after it get JSON."""
+    if not header:
+        return Accepted(JSON)
+    for clause in _clauses(header):
+        transform = clause.parameters.get("as", "")
+        stream = clause.parameters.get("stream") == "watch"
+        if clause.media_type in ("*/*", "application/*", JSON):
+            media_type = JSON
+        elif clause.media_type in (YAML, "text/yaml"):
+            media_type = YAML
+        else:
+            continue
+        if not transform:
+            return Accepted(media_type, stream=stream)
+        version = clause.parameters.get("v", "v1")
+        if clause.parameters.get("g") != _META_GROUP or version not in ("v1", "v1beta1"):
+            continue
+        transform = transform.removesuffix("List")
+        if transform == "PartialObjectMetadata" or (transform == "Table" and tables):
+            return Accepted(media_type, transform, version, stream)
+    raise status.not_acceptable([JSON, YAML])
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML 1.1 as kubectl reads it, without its timestamps and base-60 numbers: those stay strings."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
+    ]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def media_type_of(header: str) -> str:
+    """A Content-Type without its parameters, in lower case."""
+    return header.split(";", 1)[0].strip().lower()
+
+
+def parse_yaml(body: bytes) -> Any:
+    """A value from YAML (or JSON) text; raises 400."""
+    try:
+        return yaml.load(body, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise status.bad_request(f"error decoding YAML: {error}") from error
+
+
+def parse_json(body: bytes) -> Any:
+    """A value from JSON text; raises 400."""
+    try:
+        return codec.decode(body)
+    except msgspec.DecodeError as error:
+        raise status.bad_request(f"error decoding JSON: {error}") from error
+
+
+def render(value: Any, media_type: str) -> bytes:
+    """The bytes of an answer."""
+    if media_type == YAML:
+        return yaml.safe_dump(value, default_flow_style=False, sort_keys=True).encode()
+    return codec.encode_json(value)
+
+
+def to_yaml(body: bytes) -> bytes:
+    """A JSON answer as YAML."""
+    return render(codec.decode(body), YAML)

@@ -1,0 +1,55 @@
+"""Which kinds have a strategy of their own; all others have the default one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from controlplane.apiserver.registry import events, namespaces, nodes, pods, secrets, services, workloads
+from controlplane.apiserver.registry.strategy import Strategy
+from controlplane.objects.kinds import Resource
+
+DEFAULT: Final = Strategy()
+COUNTED: Final = Strategy(counts_generation=True)
+
+# Kinds whose metadata.generation counts changes outside metadata and status.
+_COUNTED: Final = (
+    ("apps", "controllerrevisions"),
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("apiregistration.k8s.io", "apiservices"),
+    ("networking.k8s.io", "ingresses"),
+    ("networking.k8s.io", "ingressclasses"),
+    ("networking.k8s.io", "networkpolicies"),
+    ("policy", "poddisruptionbudgets"),
+    ("discovery.k8s.io", "endpointslices"),
+    ("flowcontrol.apiserver.k8s.io", "flowschemas"),
+    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"),
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
+    ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
+    ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"),
+    ("scheduling.k8s.io", "priorityclasses"),
+    ("resource.k8s.io", "deviceclasses"),
+    ("resource.k8s.io", "resourceslices"),
+)
+STRATEGIES: Final[dict[tuple[str, str], Strategy]] = {
+    **dict.fromkeys(_COUNTED, COUNTED),
+    ("", "pods"): pods.STRATEGY,
+    ("", "nodes"): nodes.STRATEGY,
+    ("", "services"): services.STRATEGY,
+    ("", "namespaces"): namespaces.STRATEGY,
+    ("", "secrets"): secrets.STRATEGY,
+    ("", "events"): events.STRATEGY,
+    ("events.k8s.io", "events"): events.STRATEGY,
+    ("", "replicationcontrollers"): workloads.REPLICATION_CONTROLLERS,
+    ("apps", "deployments"): workloads.STRATEGY,
+    ("apps", "replicasets"): workloads.STRATEGY,
+    ("apps", "statefulsets"): workloads.STRATEGY,
+    ("apps", "daemonsets"): workloads.STRATEGY,
+    ("batch", "jobs"): workloads.JOBS,
+    ("batch", "cronjobs"): workloads.STRATEGY,
+}
+
+
+def strategy_of(resource: Resource) -> Strategy:
+    """The strategy of a resource."""
+    return STRATEGIES.get((resource.group, resource.plural), DEFAULT)

@@ -1,0 +1,150 @@
+"""The life of one API server: build its parts, bootstrap, serve, stop gracefully."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from controlplane.apiserver import bootstrap, compaction, masters
+from controlplane.apiserver.app import App
+from controlplane.apiserver.authn.chain import Authenticator
+from controlplane.apiserver.authn.tokens import Tokens
+from controlplane.apiserver.authz.rbac import Authorizer
+from controlplane.apiserver.config import ApiServerConfig
+from controlplane.apiserver.environment import Environment
+from controlplane.apiserver.metrics import Metrics
+from controlplane.apiserver.server import HttpServer, tls_context
+from controlplane.apiserver.services import Services
+from controlplane.apiserver.storage.backend import Backend, RevisionCompacted
+from controlplane.apiserver.storage.caches import Caches
+from controlplane.apiserver.storage.store import ObjectStore
+from controlplane.apiserver.subresources.kubelets import Upstreams
+from controlplane.objects.scheme import Scheme
+from controlplane.objects.status import ApiError
+
+RETRY_SECONDS: Final = 0.2
+
+logger = logging.getLogger(__name__)
+
+
+def _store_tls(config: ApiServerConfig) -> ssl.SSLContext | None:
+    if config.etcd_cafile is None and config.etcd_certfile is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols(["h2"])
+    if config.etcd_cafile is not None:
+        context.load_verify_locations(str(config.etcd_cafile))
+    if config.etcd_certfile is not None and config.etcd_keyfile is not None:
+        context.load_cert_chain(str(config.etcd_certfile), str(config.etcd_keyfile))
+    return context
+
+
+def _default_backend(config: ApiServerConfig) -> Backend:
+    from controlplane.apiserver.storage.etcd import EtcdBackend
+
+    return EtcdBackend(config.etcd_servers, _store_tls(config))
+
+
+def build(config: ApiServerConfig, backend: Backend, environment: Environment) -> Services:
+    """The parts of one server; nothing runs yet."""
+    caches = Caches(backend)
+    tokens = Tokens(
+        config.service_account_issuer,
+        config.audiences,
+        config.service_account_key_files,
+        config.service_account_signing_key_file,
+    )
+    return Services(
+        config=config,
+        environment=environment,
+        scheme=Scheme.load(),
+        backend=backend,
+        store=ObjectStore(backend),
+        caches=caches,
+        authenticator=Authenticator(tokens),
+        authorizer=Authorizer(caches),
+        metrics=Metrics(),
+        upstreams=Upstreams(config),
+    )
+
+
+async def _until_done(what: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do it, again and again while the store cannot answer."""
+    while True:
+        try:
+            await work()
+            return
+        except (ApiError, RevisionCompacted) as error:
+            logger.info("%s waits for the store: %s", what, error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def run(
+    config: ApiServerConfig,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    backend: Backend | None = None,
+    environment: Environment | None = None,
+    on_port: Callable[[int], None] | None = None,
+) -> None:
+    """Serve until `stop` is set.  `ready` is called once requests are answered; `on_port` with the port that is listened
+    on. Raises OSError when the address is taken, ValueError or OSError for certificates that cannot be loaded."""
+    context = tls_context(
+        str(config.tls_cert_file),
+        str(config.tls_private_key_file),
+        str(config.client_ca_file) if config.client_ca_file is not None else None,
+    )
+    services = build(config, backend or _default_backend(config), environment or Environment.system())
+    server = HttpServer(App(services), context)
+    await server.start(config.bind_address, config.secure_port)
+    if on_port is not None:
+        on_port(server.port)
+    background = [
+        asyncio.create_task(_bootstrap(services, server.port, ready), name="bootstrap"),
+        asyncio.create_task(compaction.run(services), name="compaction"),
+    ]
+    try:
+        await _stopped_or_failed(stop, background)
+    finally:
+        await _shut_down(services, server, background)
+
+
+async def _bootstrap(services: Services, port: int, ready: Callable[[], None]) -> None:
+    await _until_done("bootstrap", lambda: bootstrap.ensure_namespaces(services))
+    await _until_done("bootstrap", lambda: bootstrap.ensure_all(services))
+    logger.info("serving on port %d", port)
+    ready()
+    await masters.run(services, port)
+
+
+async def _stopped_or_failed(stop: asyncio.Event, background: list[asyncio.Task[None]]) -> None:
+    """Return when `stop` is set; raise what a background task died of."""
+    waiting = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait([waiting, *background], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            if task is not waiting:
+                task.result()
+        if waiting not in done:
+            await waiting
+    finally:
+        waiting.cancel()
+
+
+async def _shut_down(services: Services, server: HttpServer, background: list[asyncio.Task[None]]) -> None:
+    """No new connections, watches end, requests in flight finish, then the caches and the store's client close."""
+    services.is_stopping = True
+    server.stop_listening()
+    services.watchers.end_all()
+    services.streams.end_all()
+    for task in background:
+        task.cancel()
+    await asyncio.gather(*background, return_exceptions=True)
+    await server.stop(services.config.shutdown_grace_seconds)
+    await services.caches.close()
+    await services.upstreams.close()
+    await services.backend.close()

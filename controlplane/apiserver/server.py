@@ -1,0 +1,110 @@
+"""uvicorn's HTTP/1.1 protocol on the running loop, with TLS and the client's certificate.
+
+uvicorn's own `Server` is not used: it owns signals and polls ten times a second. Its protocol class is what we want:
+httptools, back-pressure, keep-alive; one subclass adds the client certificate and the news of a lost connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.sslproto
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from controlplane.apiserver.connection import Connection
+
+KEEP_ALIVE_SECONDS: Final = 185  # longer than client-go's 90 s, so that clients close idle connections, not we
+BACKLOG: Final = 1024
+TLS_BUFFER_BYTES: Final = 16 * 1024
+
+logger = logging.getLogger(__name__)
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol plus `scope["state"]["connection"]`."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        tls = transport.get_extra_info("ssl_object")
+        self._connection = Connection(tls.getpeercert(True) if tls is not None else None)
+        self.app_state = {"connection": self._connection}
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._connection.lost()
+
+
+def tls_context(certificate: str, key: str, client_ca: str | None) -> ssl.SSLContext:
+    """TLS of the server; a client certificate is verified when one is shown."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["http/1.1"])
+    if client_ca is not None:
+        context.load_verify_locations(client_ca)
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+class HttpServer:
+    """Listens, serves `app`, stops without cutting requests in flight."""
+
+    def __init__(self, app: Callable[..., Any], context: ssl.SSLContext | None) -> None:
+        self._config = uvicorn.Config(
+            app,
+            interface="asgi3",
+            lifespan="off",
+            ws="websockets-sansio",
+            log_config=None,
+            access_log=False,
+            date_header=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        )
+        self._context = context
+        self._state = ServerState()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    async def start(self, host: str, port: int) -> None:
+        """Bind and listen; raises OSError when the address is taken."""
+        self._config.load()
+        self._state.default_headers = self._config.encoded_headers
+        # asyncio's TLS gives every connection a 256 KiB buffer; thousands of idle watches need it smaller.
+        cast(Any, asyncio.sslproto.SSLProtocol).max_size = TLS_BUFFER_BYTES
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            self._protocol, host, port, ssl=self._context, backlog=BACKLOG, reuse_address=True
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def _protocol(self) -> Protocol:
+        return Protocol(self._config, self._state, {}, _loop=asyncio.get_running_loop())
+
+    def stop_listening(self) -> None:
+        """No new connections; idle ones close, busy ones close after their answer."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._state.connections):
+            connection.shutdown()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Wait for requests in flight, at most so long; then cut what is left."""
+        tasks = list(self._state.tasks)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace_seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                logger.warning("%d requests did not end within %.1f s", len(late), grace_seconds)
+                await asyncio.gather(*late, return_exceptions=True)
+        for connection in list(self._state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()

@@ -1,0 +1,83 @@
+"""What every request is served with: one value, made at start, handed to handlers with the request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from controlplane.apiserver.config import ApiServerConfig
+from controlplane.apiserver.environment import Environment
+from controlplane.apiserver.metrics import Metrics
+from controlplane.apiserver.registry.events import LeasePool
+from controlplane.apiserver.storage.backend import Backend
+from controlplane.apiserver.storage.caches import Caches
+from controlplane.apiserver.storage.store import ObjectStore
+from controlplane.apiserver.storage.subscription import Subscription
+from controlplane.objects.scheme import Scheme
+
+if TYPE_CHECKING:
+    from controlplane.apiserver.authn.chain import Authenticator
+    from controlplane.apiserver.authz.rbac import Authorizer
+    from controlplane.apiserver.subresources.kubelets import Upstreams
+
+
+class Streams:
+    """Streams that only end when somebody ends them (followed logs), so that a stopping server can."""
+
+    def __init__(self) -> None:
+        self._open: set[Callable[[], None]] = set()
+
+    def enter(self, end: Callable[[], None]) -> Callable[[], None]:
+        """Count a stream in; the answer counts it out."""
+        self._open.add(end)
+        return lambda: self._open.discard(end)
+
+    def end_all(self) -> None:
+        for end in list(self._open):
+            end()
+
+
+class Watchers:
+    """The watches that are open, so that a stopping server can end them."""
+
+    def __init__(self) -> None:
+        self._open: set[Subscription] = set()
+        self._closing = False
+
+    def enter(self, subscription: Subscription) -> Callable[[], None]:
+        """Count a watch in; the answer counts it out."""
+        self._open.add(subscription)
+        if self._closing:
+            subscription.end()
+        return lambda: self._open.discard(subscription)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def end_all(self) -> None:
+        """End all watches, and those that still come."""
+        self._closing = True
+        for subscription in list(self._open):
+            subscription.end()
+
+
+@dataclass(slots=True)
+class Services:
+    """The parts of one API server."""
+
+    config: ApiServerConfig
+    environment: Environment
+    scheme: Scheme
+    backend: Backend
+    store: ObjectStore
+    caches: Caches
+    authenticator: Authenticator
+    authorizer: Authorizer
+    metrics: Metrics
+    upstreams: Upstreams
+    watchers: Watchers = field(default_factory=Watchers)
+    streams: Streams = field(default_factory=Streams)
+    event_leases: LeasePool = field(default_factory=LeasePool)
+    is_ready: bool = False
+    is_stopping: bool = False

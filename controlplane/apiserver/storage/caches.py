@@ -1,0 +1,47 @@
+"""The watch caches of one API server: opened on first use, one per resource, shared by everything that watches it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from controlplane.apiserver.registry.fields import fields_of
+from controlplane.apiserver.storage import layout
+from controlplane.apiserver.storage.backend import Backend
+from controlplane.apiserver.storage.cache import WatchCache
+from controlplane.objects.kinds import Resource
+
+
+class Caches:
+    """`WatchCache` by resource."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._caches: dict[tuple[str, str], WatchCache] = {}
+
+    def open(self, resource: Resource, from_revision: int = 0) -> WatchCache:
+        """The cache of a resource, begun if need be; it may not be ready yet."""
+        identity = layout.storage_identity(resource.group, resource.plural)
+        cache = self._caches.get(identity)
+        if cache is None:
+            cache = WatchCache(self._backend, layout.prefix(*identity), fields_of(*identity))
+            self._caches[identity] = cache
+            cache.open(from_revision)
+        return cache
+
+    async def ready(self, resource: Resource, from_revision: int = 0) -> WatchCache:
+        """The cache of a resource once it has listed."""
+        cache = self.open(resource, from_revision)
+        await cache.ready()
+        return cache
+
+    def peek(self, resource: Resource) -> WatchCache | None:
+        """The cache when it is there and ready; nothing is begun."""
+        cache = self._caches.get(layout.storage_identity(resource.group, resource.plural))
+        return cache if cache is not None and cache.is_ready else None
+
+    def object_counts(self) -> dict[str, int]:
+        """Objects by group resource, of the caches that are open."""
+        return {f"{plural}.{group}" if group else plural: len(cache) for (group, plural), cache in self._caches.items()}
+
+    async def close(self) -> None:
+        await asyncio.gather(*(cache.close() for cache in self._caches.values()))
