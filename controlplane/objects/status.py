@@ -8,7 +8,7 @@ The words are those of apimachinery's api/errors and util/validation/field.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -67,7 +67,9 @@ class FieldError:
 
     @classmethod
     def not_supported(cls, field: str, value: Any, supported: Iterable[str]) -> Self:
-        names = ", ".join(quote(name) for name in sorted(supported))
+        """`supported` in their own order; a set is sorted."""
+        ordered = sorted(supported) if isinstance(supported, Set) else supported
+        names = ", ".join(quote(name) for name in ordered)
         return cls("NotSupported", field, value, f"supported values: {names}" if names else "")
 
     @classmethod

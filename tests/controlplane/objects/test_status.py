@@ -45,7 +45,7 @@ def test_invalid_lists_one_cause_plainly_and_several_in_brackets() -> None:
 
 
 def test_field_errors_show_their_value_as_json() -> None:
-    assert FieldError.not_supported("a", "x", ["B", "A"]).body == 'Unsupported value: "x": supported values: "A", "B"'
+    assert FieldError.not_supported("a", "x", {"B", "A"}).body == 'Unsupported value: "x": supported values: "A", "B"'
     assert FieldError.duplicate("a", "x").body == 'Duplicate value: "x"'
     assert FieldError.too_long("a", 63).body == "Too long: may not be more than 63 bytes"
     assert FieldError.too_many("a", 5, 4).body == "Too many: 5: must have at most 4 items"
