@@ -194,6 +194,7 @@ def test_defaults_are_idempotent_and_fit_their_schema() -> None:
             continue  # bodies of subresources
         info = by_key[key]
         obj: dict[str, Any] = {"metadata": {"name": "x"}, "spec": {"template": TEMPLATE}}
+        obj["apiVersion"] = info.resource.group_version
         if "spec" not in SCHEME.definitions.get(info.definition).fields:
             del obj["spec"]
         once = defaulter(decode(SCHEME.definitions.get(info.definition), obj).object)
