@@ -6,7 +6,8 @@
     limits.py       every limit by name                 deadlines.py   many deadlines, few timers
     server_connection.py, call.py     the server's end  client_connection.py   the client's end (both sans-IO)
     server.py       asyncio.Protocol on a connection    http1.py       HTTP/1.1 on the same port (health, metrics, gateway)
-    channel.py      the client side
+    channel.py, client_stream.py      the client side   web_exchange.py  the same for HTTP/2 requests that are not gRPC
+    peer_settings.py   what the peer's SETTINGS change
 
 Server side
     server = Server({"/etcdserverpb.KV/Put": Unary(put), "/etcdserverpb.Watch/Watch": Streaming(watch)}, http1=handler,
@@ -36,8 +37,9 @@ Handlers are plain functions: no task is made for a call. All waits go through t
 """
 
 from kvstore.rpc.call import Call, Receiver, Streaming, Unary
-from kvstore.rpc.channel import Channel, ClientStream
+from kvstore.rpc.channel import Channel
 from kvstore.rpc.client_connection import CallReceiver, ClientCall
+from kvstore.rpc.client_stream import ClientStream
 from kvstore.rpc.http1 import Http1Handler, Http1Request, Http1Response
 from kvstore.rpc.limits import Limits
 from kvstore.rpc.server import Server

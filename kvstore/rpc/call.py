@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from kvstore.rpc import frames
 from kvstore.rpc.deadlines import Slot
-from kvstore.rpc.frames import ErrorCode
+from kvstore.rpc.frames import ErrorCode, StreamFault
 from kvstore.rpc.hpack_memo import encode_field, encode_fields
 from kvstore.rpc.messages import PREFIX_BYTES, Assembler, MessageFault
 from kvstore.rpc.status import Code, encode_binary, encode_message
@@ -70,12 +70,25 @@ class RequestHead:
     encoding: str
     refusal: bytes | None  # header block of an answer that is known already
     fault: ErrorCode | None  # the block is malformed (RFC 9113, section 8.1.1)
+    content_length: int | None = None  # what the DATA must add up to, when the client said so
+    web_method: str = ""  # not gRPC: a request for the HTTP handler
 
 
 class Call(Stream):
     """One call. All methods may be called at any time: after the end of the call they do nothing."""
 
-    __slots__ = ("_assembler", "_cancel_callback", "_head_sent", "_message", "_receiver", "_slot", "deadline", "head")
+    __slots__ = (
+        "_assembler",
+        "_body_bytes",
+        "_cancel_callback",
+        "_head_sent",
+        "_message",
+        "_receiver",
+        "_slot",
+        "_unfinished_bytes",
+        "deadline",
+        "head",
+    )
 
     connection: ServerConnection
 
@@ -89,6 +102,8 @@ class Call(Stream):
         self._cancel_callback: Callable[[], None] | None = None
         self._head_sent = False
         self._message: bytes | None = None
+        self._body_bytes = 0
+        self._unfinished_bytes = 0
         if head.timeout_seconds is not None:
             self.deadline = connection.clock() + head.timeout_seconds
             self._slot = connection.deadlines.add(self, self.deadline)
@@ -205,16 +220,19 @@ class Call(Stream):
 
     def _close_local(self) -> None:
         self.local_closed = True
-        self._leave_slot()
+        self._release()
         if self.remote_closed:
             self.connection.forget(self)
         else:
             self.connection.reset(self, ErrorCode.NO_ERROR)  # the answer is complete: the rest of the request is not wanted
 
-    def _leave_slot(self) -> None:
+    def _release(self) -> None:
         if self._slot is not None:
             self._slot.pop(self, None)
             self._slot = None
+        if self._unfinished_bytes:
+            self.connection.unfinished_bytes -= self._unfinished_bytes
+            self._unfinished_bytes = 0
 
     # What the connection and the clock tell.
 
@@ -229,6 +247,8 @@ class Call(Stream):
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
         """Cut messages and hand them over."""
+        if self.head.content_length is not None:
+            self._check_length(len(data), end_stream)
         if (
             end_stream
             and self._assembler is None
@@ -239,13 +259,8 @@ class Call(Stream):
         ):
             self._deliver_unary(data[PREFIX_BYTES:])
             return
-        assembler = self._assembler
-        if assembler is None:
-            assembler = self._assembler = Assembler(self.connection.limits.message_bytes, self.head.encoding)
         try:
-            messages = assembler.feed(data)
-            if end_stream and not assembler.is_empty:
-                raise MessageFault(Code.INTERNAL, "grpc: the stream ended inside a message")
+            messages = self._assemble(data, end_stream)
             if self._receiver is None:
                 self._collect_unary(messages, end_stream)
                 return
@@ -254,6 +269,27 @@ class Call(Stream):
             self._tell_cancelled()
             return
         self._deliver_streaming(self._receiver, messages, end_stream)
+
+    def _assemble(self, data: bytes, end_stream: bool) -> list[bytes]:
+        connection = self.connection
+        assembler = self._assembler
+        if assembler is None:
+            assembler = self._assembler = Assembler(connection.limits.message_bytes, self.head.encoding)
+        messages = assembler.feed(data)
+        if end_stream and not assembler.is_empty:
+            raise MessageFault(Code.INTERNAL, "grpc: the stream ended inside a message")
+        connection.unfinished_bytes += assembler.size - self._unfinished_bytes
+        self._unfinished_bytes = assembler.size
+        if connection.unfinished_bytes > connection.limits.unfinished_bytes:
+            raise MessageFault(Code.RESOURCE_EXHAUSTED, "grpc: too many unfinished messages on one connection")
+        return messages
+
+    def _check_length(self, size: int, end_stream: bool) -> None:
+        """RFC 9113, section 8.1.1: content-length and the DATA must agree."""
+        self._body_bytes += size
+        declared = self.head.content_length or 0
+        if self._body_bytes > declared or (end_stream and self._body_bytes != declared):
+            raise StreamFault(self.stream_id, ErrorCode.PROTOCOL_ERROR)
 
     def _collect_unary(self, messages: list[bytes], end_stream: bool) -> None:
         if len(messages) + (self._message is not None) > 1:
@@ -290,12 +326,12 @@ class Call(Stream):
 
     def on_reset(self, code: int) -> None:
         """The client cancelled."""
-        self._leave_slot()
+        self._release()
         self._tell_cancelled()
 
     def on_connection_lost(self, text: str) -> None:
         """The client is gone."""
-        self._leave_slot()
+        self._release()
         self._tell_cancelled()
 
     def on_deadline(self) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, cast
 
 from kvstore.rpc import frames
 from kvstore.rpc.client_connection import CallReceiver, ClientCall, ClientConnection
+from kvstore.rpc.client_stream import ClientStream
 from kvstore.rpc.deadlines import Deadlines
 from kvstore.rpc.hpack_memo import encode_field
 from kvstore.rpc.limits import Limits
@@ -21,7 +21,6 @@ CONNECT_TIMEOUT_SECONDS: Final = 5.0
 KEEPALIVE_SECONDS: Final = 10.0  # etcd's servers allow one ping every 5 s
 KEEPALIVE_TIMEOUT_SECONDS: Final = 5.0
 HEAD_MEMO_ENTRIES: Final = 1_024
-STREAM_QUEUE_BYTES: Final = 1024 * 1024  # messages that a stream's consumer has not taken: above it the server gets no window
 _ALPN_PROTOCOLS: Final = ("h2",)
 
 
@@ -328,98 +327,3 @@ class _ClientProtocol(asyncio.Protocol):
         self.ready.set()
         self.connection.lose("connection lost" if error is None else f"connection lost: {error}")
         self.connection.on_call_ended()
-
-
-class ClientStream:
-    """A streaming call: `send`, `half_close`, `cancel`; iterate over the answers (ends at OK, raises RpcError otherwise)."""
-
-    def __init__(self, channel: Channel, path: str, metadata: Metadata | None) -> None:
-        self._channel = channel
-        self._path = path
-        self._metadata = metadata
-        self._call: ClientCall | None = None
-        self._early: list[Callable[[ClientCall], None]] = []
-        self._messages: deque[bytes] = deque()
-        self._queued_bytes = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self._is_ended = False
-        self._error: RpcError | None = None
-        self._opening = asyncio.get_running_loop().create_task(self._open())
-
-    async def _open(self) -> None:
-        try:
-            call = await self._channel.open(self._path, self._metadata, self)
-        except RpcError as error:
-            self.on_end(error)
-            return
-        if self._is_ended:
-            call.cancel()
-            return
-        self._call = call
-        for action in self._early:
-            action(call)
-        self._early.clear()
-
-    def _do(self, action: Callable[[ClientCall], None]) -> None:
-        if self._call is not None:
-            action(self._call)
-        elif not self._is_ended:
-            self._early.append(action)
-
-    @property
-    def pending_bytes(self) -> int:
-        """Sent by the caller, not yet taken by the server's window."""
-        return 0 if self._call is None else self._call.pending_bytes
-
-    def send(self, message: bytes) -> None:
-        """Send one message (after the end of the call: nothing)."""
-        self._do(lambda call: call.send(message))
-
-    def half_close(self) -> None:
-        """Send no more."""
-        self._do(ClientCall.half_close)
-
-    def cancel(self) -> None:
-        """End the call; an iteration that waits raises RpcError(CANCELLED)."""
-        if self._call is not None:
-            self._call.cancel()
-        else:
-            self._opening.cancel()
-        self.on_end(RpcError(Code.CANCELLED, "the caller cancelled the call"))
-
-    def on_message(self, message: bytes) -> None:
-        """A message for the queue; a full queue gives the server no more window."""
-        self._messages.append(message)
-        self._queued_bytes += len(message)
-        if self._queued_bytes > STREAM_QUEUE_BYTES and self._call is not None:
-            self._call.hold()
-        self._wake()
-
-    def on_end(self, error: RpcError | None) -> None:
-        """The call ended; what is queued can still be taken."""
-        if not self._is_ended:
-            self._is_ended = True
-            self._error = error
-            self._early.clear()
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while not self._messages:
-            if self._is_ended:
-                if self._error is not None:
-                    raise self._error
-                raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        message = self._messages.popleft()
-        self._queued_bytes -= len(message)
-        if self._call is not None and self._queued_bytes * 2 <= STREAM_QUEUE_BYTES:
-            self._call.release()
-        return message

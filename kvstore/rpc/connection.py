@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 from kvstore.rpc import frames
 from kvstore.rpc.frames import ConnectionFault, ErrorCode, StreamFault
-from kvstore.rpc.hpack_memo import TABLE_SIZE_ZERO
 from kvstore.rpc.limits import Allowance, Limits
+from kvstore.rpc.peer_settings import apply_setting
 from kvstore.rpc.streams import Stream
 
 _unpack_header = frames.FRAME_HEADER.unpack_from
@@ -39,6 +39,7 @@ class Connection:
         self.is_writable = True
         self.is_closing = False
         self.close_reason = ""
+        self.unfinished_bytes = 0  # parts of messages that wait for their rest, over all streams
         self.header_prefix = b""  # owed at the start of the next header block
         self._on_output = on_output
         self._output: list[bytes] = []
@@ -327,37 +328,14 @@ class Connection:
         if len(payload) % 6:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS is not a list of pairs")
         for start in range(0, len(payload), 6):
-            self._apply_setting(
-                int.from_bytes(payload[start : start + 2], "big"), int.from_bytes(payload[start + 2 : start + 6], "big")
+            apply_setting(
+                self, int.from_bytes(payload[start : start + 2], "big"), int.from_bytes(payload[start + 2 : start + 6], "big")
             )
         self._settings_seen = True
         self._special = False
         self.emit(frames.frame(frames.SETTINGS, frames.ACK, 0))
         self.on_settings_applied()
         self.pump()
-
-    def _apply_setting(self, identifier: int, value: int) -> None:
-        if identifier == frames.SETTING_INITIAL_WINDOW_SIZE:
-            if value > frames.LARGEST_WINDOW_BYTES:
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "initial window is too large")
-            change = value - self.peer_initial_window
-            self.peer_initial_window = value
-            for stream in self.streams.values():
-                try:
-                    stream.widen(change)
-                except StreamFault:
-                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window overflows by SETTINGS") from None
-        elif identifier == frames.SETTING_MAX_FRAME_SIZE:
-            if not frames.DEFAULT_FRAME_BYTES <= value <= 2**24 - 1:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "max frame size is out of range")
-            self.peer_frame_bytes = min(value, 4 * frames.DEFAULT_FRAME_BYTES)  # larger frames starve the other streams
-        elif identifier == frames.SETTING_MAX_CONCURRENT_STREAMS:
-            self.peer_concurrent_streams = value
-        elif identifier == frames.SETTING_ENABLE_PUSH:
-            if value > 1:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "enable push is 0 or 1")
-        elif identifier == frames.SETTING_HEADER_TABLE_SIZE and value < 4_096:
-            self.header_prefix = TABLE_SIZE_ZERO
 
     def _on_push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE is not wanted")

@@ -67,6 +67,11 @@ class Assembler:
         """No part of a message waits for its rest."""
         return not self._buffer
 
+    @property
+    def size(self) -> int:
+        """Bytes that wait for their rest."""
+        return len(self._buffer)
+
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that this data completes. Raises MessageFault."""
         buffer = self._buffer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from typing import cast
 
@@ -13,6 +14,9 @@ from kvstore.rpc.limits import Limits
 from kvstore.rpc.server_connection import Routes, ServerConnection
 
 ALPN_PROTOCOLS = ("h2", "http/1.1")
+KEEP_ALIVE_IDLE_SECONDS = 60
+KEEP_ALIVE_INTERVAL_SECONDS = 10
+KEEP_ALIVE_PROBES = 3
 
 
 def peer_name(transport: asyncio.BaseTransport) -> str:
@@ -22,6 +26,17 @@ def peer_name(transport: asyncio.BaseTransport) -> str:
         host = f"[{name[0]}]" if ":" in str(name[0]) else str(name[0])
         return f"{host}:{name[1]}"
     return str(name or "")
+
+
+def keep_alive(transport: asyncio.BaseTransport) -> None:
+    """Let the kernel find out that the other end's machine is gone (a simulated transport has no socket)."""
+    endpoint = transport.get_extra_info("socket")
+    if endpoint is not None and endpoint.family in (socket.AF_INET, socket.AF_INET6):
+        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_ALIVE_IDLE_SECONDS)
+            endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_ALIVE_INTERVAL_SECONDS)
+            endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEP_ALIVE_PROBES)
 
 
 class Server:
@@ -92,12 +107,18 @@ class _ServerProtocol(asyncio.Protocol):
         self._is_leaving = False
         self._is_lost = False
         self._drain: asyncio.Future[None] | None = None
+        self._hello_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self._server.limits.write_buffer_bytes)
         self._server.connections.add(self)
+        self._hello_timer = self._loop.call_later(self._server.limits.hello_seconds, self._on_no_hello)
+        keep_alive(transport)
+
+    def _on_no_hello(self) -> None:
+        self._transport.abort()  # connected, and said nothing that chooses a protocol
 
     def data_received(self, data: bytes) -> None:
         """Feed the connection, then write all that it answered at once."""
@@ -118,18 +139,31 @@ class _ServerProtocol(asyncio.Protocol):
         peer = peer_name(self._transport)
         server = self._server
         if start.startswith(preface):
-            self._start = b""
+            self._end_hello()
             self._http2 = ServerConnection(
-                server.routes, server.limits, self._loop.time, self._on_output, self._deadlines, peer, certificate
+                server.routes,
+                server.limits,
+                self._loop.time,
+                self._on_output,
+                self._deadlines,
+                peer,
+                certificate,
+                server.http1,
             )
             self.data_received(start)
         elif not preface.startswith(start):
-            self._start = b""
+            self._end_hello()
             if server.http1 is None:
                 self._transport.close()
                 return
             self._http1 = Http1Session(server.http1, self, server.limits, peer, certificate)
             self._http1.receive(start)
+
+    def _end_hello(self) -> None:
+        self._start = b""
+        if self._hello_timer is not None:
+            self._hello_timer.cancel()
+            self._hello_timer = None
 
     def _on_output(self) -> None:
         self._loop.call_soon(self._flush)
@@ -168,6 +202,7 @@ class _ServerProtocol(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone."""
         self._is_lost = True
+        self._end_hello()
         self._wake_drain()
         http2, self._http2 = self._http2, None
         http1, self._http1 = self._http1, None

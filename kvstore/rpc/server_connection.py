@@ -10,8 +10,10 @@ from kvstore.rpc.connection import Connection
 from kvstore.rpc.deadlines import Deadlines
 from kvstore.rpc.frames import ConnectionFault, ErrorCode, StreamFault
 from kvstore.rpc.hpack_memo import Fields, HeaderMemo, encode_field, encode_fields
+from kvstore.rpc.http1 import Http1Handler
 from kvstore.rpc.limits import Limits
 from kvstore.rpc.status import Code, decode_timeout, encode_message
+from kvstore.rpc.web_exchange import WebExchange
 
 Routes = Mapping[str, Unary | Streaming]
 
@@ -45,12 +47,16 @@ def _trailers_only(code: Code, text: str) -> bytes:
     return RESPONSE_HEAD + status + encode_field(b"grpc-message", encode_message(text))
 
 
+def _is_grpc(values: Mapping[bytes, bytes]) -> bool:
+    content_type = values.get(b"content-type", b"")
+    return content_type.startswith(b"application/grpc") and content_type[16:17] in (b"", b"+", b";")
+
+
 def _refusal(routes: Routes, values: Mapping[bytes, bytes], path: str) -> bytes | None:
     """The answer to a request that no handler will see, or None."""
-    if values[b":method"] != b"POST":
+    if values[b":method"] != b"POST" and _is_grpc(values):
         return encode_fields(((b":status", b"405"), (b"allow", b"POST")))
-    content_type = values.get(b"content-type", b"")
-    if not content_type.startswith(b"application/grpc") or content_type[16:17] not in (b"", b"+", b";"):
+    if not _is_grpc(values):
         return encode_fields(((b":status", b"415"),))
     timeout = values.get(b"grpc-timeout")
     if timeout is not None and decode_timeout(timeout.decode("latin-1")) is None:
@@ -82,7 +88,24 @@ def interpret_request(routes: Routes, fields: Fields) -> RequestHead:
     timeout = values.get(b"grpc-timeout")
     seconds = None if timeout is None else decode_timeout(timeout.decode("latin-1"))
     encoding = values.get(b"grpc-encoding", b"").decode("latin-1")
-    return RequestHead(path, routes.get(path), metadata, seconds, encoding, refusal, None)
+    length = values.get(b"content-length")
+    if length is not None and not length.isdigit():
+        return RequestHead(path, None, {}, None, "", None, ErrorCode.PROTOCOL_ERROR)
+    web_method = ""
+    if not _is_grpc(values):
+        web_method = values[b":method"].decode("latin-1")
+        metadata["content-type"] = values.get(b"content-type", b"").decode("latin-1")
+    return RequestHead(
+        path=path,
+        route=routes.get(path),
+        metadata=metadata,
+        timeout_seconds=seconds,
+        encoding=encoding,
+        refusal=refusal,
+        fault=None,
+        content_length=None if length is None else int(length),
+        web_method=web_method,
+    )
 
 
 class ServerConnection(Connection):
@@ -97,8 +120,10 @@ class ServerConnection(Connection):
         deadlines: Deadlines,
         peer: str = "",
         client_certificate: bytes | None = None,
+        http1: Http1Handler | None = None,
     ) -> None:
         super().__init__(limits, clock, on_output)
+        self._http1 = http1
         self.clock = clock
         self.deadlines = deadlines
         self.peer = peer
@@ -146,11 +171,17 @@ class ServerConnection(Connection):
         if self._is_leaving or len(self.streams) >= self.limits.concurrent_streams:
             self.refuse(stream_id, ErrorCode.REFUSED_STREAM)
             return
+        if head.web_method and self._http1 is not None:
+            self._open(WebExchange(self, stream_id, head, self._http1), end_stream)
+            return
         if head.refusal is not None:
             self._answer_at_once(stream_id, head.refusal, end_stream)
             return
         call = Call(self, stream_id, head)
-        self.streams[stream_id] = call
+        self._open(call, end_stream)
+
+    def _open(self, call: Call | WebExchange, end_stream: bool) -> None:
+        self.streams[call.stream_id] = call
         call.start()
         if end_stream:
             call.remote_closed = True
