@@ -1,0 +1,143 @@
+"""`pilothouse apiserver`: the API server alone, in the foreground, with kube-apiserver's flag names."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from controlplane.apiserver.config import ApiServerConfig
+from controlplane.apiserver.runner import run
+
+_UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
+_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class Duration(click.ParamType[float]):
+    """A duration as Kubernetes' flags write it (5m0s, 500ms), as seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        text = str(value)
+        if text == "0":
+            return 0.0
+        parts = _PART.findall(text)
+        if not parts or "".join(number + unit for number, unit in parts) != text:
+            self.fail(f"{text!r} is not a duration such as 5m0s or 500ms", param, ctx)
+        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+class PortRange(click.ParamType[tuple[int, int]]):
+    """Two ports with a hyphen, both included."""
+
+    name = "ports"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(\d+)-(\d+)", str(value))
+        if found is None or int(found[1]) > int(found[2]) or int(found[2]) > 65535:
+            self.fail(f"{value!r} is not a range of ports such as 30000-32767", param, ctx)
+        return int(found[1]), int(found[2])
+
+
+class Words(click.ParamType[tuple[str, ...]]):
+    """Several values with commas."""
+
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        return value if isinstance(value, tuple) else tuple(each.strip() for each in str(value).split(",") if each.strip())
+
+
+_OPTIONS: Final = (
+    click.option("--bind-address", default="127.0.0.1", show_default=True, help="The address to listen on."),
+    click.option("--advertise-address", default="", help="What default/kubernetes points to.  [default: --bind-address]"),
+    click.option("--secure-port", type=click.IntRange(0, 65535), default=6443, show_default=True),
+    click.option(
+        "--etcd-servers",
+        "--etcd-endpoints",
+        "etcd_servers",
+        type=Words(),
+        default="127.0.0.1:2379",
+        show_default=True,
+        help="The store: any etcd v3 cluster, addresses with commas.",
+    ),
+    click.option("--etcd-cafile", type=_FILE),
+    click.option("--etcd-certfile", type=_FILE),
+    click.option("--etcd-keyfile", type=_FILE),
+    click.option("--etcd-compaction-interval", type=Duration(), default="5m0s", show_default=True, help="0: never."),
+    click.option("--tls-cert-file", type=_FILE, required=True),
+    click.option("--tls-private-key-file", type=_FILE, required=True),
+    click.option("--client-ca-file", type=_FILE, help="Who signs client certificates."),
+    click.option("--service-account-issuer", default=ApiServerConfig.__dataclass_fields__["service_account_issuer"].default),
+    click.option("--service-account-key-file", type=_FILE, multiple=True, help="Keys that verify tokens; repeatable."),
+    click.option("--service-account-signing-key-file", type=_FILE, help="The key that signs tokens."),
+    click.option("--service-account-max-token-expiration", type=Duration(), default="0", help="0: no limit."),
+    click.option("--api-audiences", type=Words(), default="", help="What tokens are meant for.  [default: the issuer]"),
+    click.option("--service-cluster-ip-range", default="127.0.128.0/18", show_default=True),
+    click.option("--service-node-port-range", type=PortRange(), default="30000-32767", show_default=True),
+    click.option("--kubelet-client-certificate", type=_FILE),
+    click.option("--kubelet-client-key", type=_FILE),
+    click.option("--kubelet-certificate-authority", type=_FILE),
+    click.option("--kubelet-port", type=click.IntRange(1, 65535), default=10250, show_default=True),
+    click.option("--default-not-ready-toleration-seconds", type=int, default=300, show_default=True),
+    click.option("--default-unreachable-toleration-seconds", type=int, default=300, show_default=True),
+    click.option("--event-ttl", type=Duration(), default="1h0m0s", show_default=True),
+    click.option("--min-request-timeout", type=int, default=1800, show_default=True, help="Seconds that a watch lives."),
+    click.option("--shutdown-delay-duration", "shutdown_grace", type=Duration(), default="5s", show_default=True, help="How long requests in flight may go on."),
+    click.option("-v", "--v", "verbosity", type=int, default=0, help="0: information; 4 and more: debugging."),
+)  # fmt: skip
+
+
+def _with_options(function: Any) -> Any:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def config_from(flags: dict[str, Any]) -> ApiServerConfig:
+    """The configuration that parsed flags mean."""
+    renamed = {
+        "etcd_compaction_interval_seconds": flags.pop("etcd_compaction_interval"),
+        "service_account_key_files": tuple(flags.pop("service_account_key_file")),
+        "service_account_max_token_expiration_seconds": int(flags.pop("service_account_max_token_expiration")),
+        "event_ttl_seconds": int(flags.pop("event_ttl")),
+        "min_request_timeout_seconds": flags.pop("min_request_timeout"),
+        "shutdown_grace_seconds": flags.pop("shutdown_grace"),
+    }
+    return ApiServerConfig(**flags, **renamed)
+
+
+@click.command()
+@_with_options
+def apiserver(verbosity: int, **flags: Any) -> None:
+    """Serve Kubernetes' API until SIGTERM."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbosity >= 4 else logging.INFO,
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        asyncio.run(_serve(config_from(flags)))
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+async def _serve(config: ApiServerConfig) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    logger = logging.getLogger(__package__)
+    await run(config, stop=stop, ready=lambda: logger.info("ready"))
