@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class LoadBalancerConfig:
-    """`backends` are (host, port). `certificate_authority` None: backends are probed by a TCP connect alone, else by GET /readyz over TLS.
+    """`backends` are (host, port); probed by GET /readyz over TLS, without `certificate_authority` by a TCP connect alone.
 
     `patience_seconds` is how long a client is held while no backend answers at all.
     """
