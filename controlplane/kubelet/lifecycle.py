@@ -340,10 +340,10 @@ class _Turn:
         if stop is None:
             stop = self._begin_stop(container, slot, Stop(why, deadline))
         elif deadline < stop.deadline:
-            stop = replace(stop, deadline=deadline)
+            stop = replace(stop, deadline=max(deadline, stop.not_before or deadline))
         if stop.hook_running and ((name, slot.attempt) in self.observed.hooks_done or self.now >= stop.deadline):
             least = self.now + timedelta(seconds=self.policy.kill_extra_seconds)
-            stop = replace(stop, hook_running=False, deadline=max(stop.deadline, least))
+            stop = replace(stop, hook_running=False, not_before=least, deadline=max(stop.deadline, least))
         if not stop.hook_running and not stop.terminated:
             stop = replace(stop, terminated=True)
             if self.now < stop.deadline:

@@ -114,6 +114,7 @@ class Stop:
     why: Why
     deadline: datetime
     hook_running: bool = False
+    not_before: datetime | None = None  # the least that a container gets after its hook, whatever the grace
     terminated: bool = False
     killed: bool = False
 
