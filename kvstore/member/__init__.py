@@ -1,6 +1,6 @@
 """One member: Raft, log, state and peers joined in one turn loop, as synchronous code over ports.
 
-    ports.py       what a member needs of the world: StateMachine, Log, Transport, Clock, Disk (protocols); Ok | Failed
+    ports.py       what a member needs of the world: StateMachine, Log, Transport, Disk (protocols); Ok | Failed
     member.py      Member: the inbox, the turn
     waiters.py     proposals and reads that wait for their end
     membership.py  the table of members: names and URLs, replicated in the log

@@ -111,11 +111,11 @@ class Log(Protocol):
     def load(self, applied: int) -> Restored | None:
         """What the log holds, None when it is new; `applied` is the state's own index. Raises CorruptLog."""
 
-    def save(self, persist: Persist) -> None:
-        """Write hard state, entries (dropping a conflicting tail) and snapshot mark in one durable transaction."""
+    def save(self, *persists: Persist) -> None:
+        """Write hard states, entries (dropping a conflicting tail) and marks, in order, in one durable transaction."""
 
     def compact(self, mark: SnapshotMark, membership: bytes) -> None:
-        """Drop the entries through mark.index; the mark and the members as of then take their place."""
+        """Drop the entries through mark.index; the mark and the members (as of then or later) take their place."""
 
     def begin_install(self, mark: SnapshotMark, membership: bytes) -> None:
         """Note that the state is about to be replaced by the snapshot of `mark`; save() with that mark ends it."""
@@ -140,24 +140,20 @@ class Transport(Protocol):
         """The members that there are now, this one included."""
 
 
-class Clock(Protocol):
-    """Monotonic time for measurements only; the logic counts ticks."""
-
-    def now(self) -> float:
-        """Seconds."""
-
-
 class Snapshots(Protocol):
     """Where an incoming snapshot waits until all of it is here. One at a time for each sender."""
 
-    def begin(self, sender: int) -> None: ...
+    def begin(self, sender: int) -> None:
+        """Start one; what the same sender left unfinished is forgotten."""
 
-    def add(self, sender: int, chunk: bytes) -> None: ...
+    def add(self, sender: int, chunk: bytes) -> None:
+        """The next chunk."""
 
     def take(self, sender: int) -> Iterable[bytes]:
         """The chunks of a finished snapshot, in order; forgotten once they have been read."""
 
-    def discard(self, sender: int) -> None: ...
+    def discard(self, sender: int) -> None:
+        """Forget it."""
 
 
 class Disk(Protocol):
@@ -165,6 +161,9 @@ class Disk(Protocol):
 
     def submit(self, work: Callable[[], None], done: Callable[[], None]) -> None:
         """Run `work` (maybe in another thread); then `done()` in the loop. A failing `work` stops the member."""
+
+    def drain(self) -> None:
+        """Return when all work has run (`done` may still be on its way)."""
 
 
 __all__ = [
@@ -175,7 +174,6 @@ __all__ = [
     "TIMED_OUT",
     "TOO_MANY_REQUESTS",
     "UNAVAILABLE",
-    "Clock",
     "Disk",
     "Done",
     "Entry",

@@ -105,21 +105,25 @@ class RaftLog:
 
     # Writing -----------------------------------------------------------------------------------------------------
 
-    def save(self, persist: Persist) -> None:
-        """Write it all in one durable transaction; raises StoreFull."""
+    def save(self, *persists: Persist) -> None:
+        """Write them all, in order, in one durable transaction; raises StoreFull."""
         with _Committing(self._store) as transaction:
-            if persist.hard_state is not None:
-                self._hard_state = persist.hard_state
-            if persist.snapshot is not None:
-                self._put_snapshot(transaction, persist.snapshot)
-            if persist.entries:
-                first, last = persist.entries[0].index, persist.entries[-1]
-                if first <= self._last_index:
-                    self._truncate(transaction, first)
-                key = _INDEX.pack(first)
-                transaction.append(_ENTRIES, key, seal(key, pack_entries(persist.entries)))
-                self._last_index, self._last_term = last.index, last.term
+            for persist in persists:
+                if persist.hard_state is not None:
+                    self._hard_state = persist.hard_state
+                if persist.snapshot is not None:
+                    self._put_snapshot(transaction, persist.snapshot)
+                if persist.entries:
+                    self._put_entries(transaction, persist.entries)
             self._put_tail(transaction)
+
+    def _put_entries(self, transaction: Transaction, entries: tuple[Entry, ...]) -> None:
+        first, last = entries[0].index, entries[-1]
+        if first <= self._last_index:
+            self._truncate(transaction, first)
+        key = _INDEX.pack(first)
+        transaction.append(_ENTRIES, key, seal(key, pack_entries(entries)))
+        self._last_index, self._last_term = last.index, last.term
 
     def _put_tail(self, transaction: Transaction) -> None:
         state = self._hard_state

@@ -1,0 +1,246 @@
+"""The asyncio shell of a member: ticks, the disk, wake-ups, the peers' server.
+
+    driver = await start_member(config, directory, state, random)    a whole member, listening to its peers
+    driver.member.propose(...); await driver.failed (the error that ended it); await driver.stop()
+
+No task is made for a request: a wake-up is one call_soon, a tick one call_at.
+"""
+
+import asyncio
+import contextlib
+import logging
+import queue
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import IO
+from urllib.parse import urlsplit
+
+from kvstore.member.config import MemberConfig
+from kvstore.member.member import Member
+from kvstore.member.ports import Disk, StateMachine
+from kvstore.member.transport import PeerTransport
+from kvstore.rpc import Limits, Server
+from kvstore.storage.data_dir import DataDirectory, Identity
+from kvstore.storage.lmdb_store import LmdbStore
+from kvstore.storage.raft_log import TABLES, RaftLog
+
+logger = logging.getLogger("kvstore.member")
+
+PEER_MESSAGE_BYTES = 512 << 20
+CHUNK_LENGTH_BYTES = 4
+
+
+class InlineDisk:
+    """The Disk port in the turn itself: the cheapest where an fsync takes less than two changes of thread."""
+
+    def submit(self, work: Callable[[], None], done: Callable[[], None]) -> None:
+        work()
+        done()
+
+    def drain(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class ThreadDisk:
+    """The Disk port in one thread, so that the loop goes on while the disk works."""
+
+    def __init__(self, fail: Callable[[BaseException], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._fail = fail
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], None], Callable[[], None]] | None] = queue.SimpleQueue()
+        self._unfinished = 0
+        self._is_idle = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="raft-log", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[], None], done: Callable[[], None]) -> None:
+        with self._is_idle:
+            self._unfinished += 1
+        self._jobs.put((work, done))
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job[0]()
+            except Exception as error:  # whatever it is, a log that cannot be written ends the member
+                self._loop.call_soon_threadsafe(self._fail, error)
+                return
+            finally:
+                with self._is_idle:
+                    self._unfinished -= 1
+                    self._is_idle.notify_all()
+            with contextlib.suppress(RuntimeError):  # the loop may be closed
+                self._loop.call_soon_threadsafe(job[1])
+
+    def drain(self) -> None:
+        with self._is_idle:
+            self._is_idle.wait_for(lambda: self._unfinished == 0 or not self._thread.is_alive())
+
+    def close(self) -> None:
+        self._jobs.put(None)
+        self._thread.join()
+
+
+class SpooledSnapshots:
+    """The Snapshots port in files of one folder, one for each sender; what a former life left there is removed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[int, IO[bytes]] = {}
+        for left in folder.iterdir():
+            left.unlink()
+
+    def begin(self, sender: int) -> None:
+        self.discard(sender)
+        self._files[sender] = (self._folder / f"{sender:x}").open("w+b")
+
+    def add(self, sender: int, chunk: bytes) -> None:
+        file = self._files[sender]
+        file.write(len(chunk).to_bytes(CHUNK_LENGTH_BYTES, "big"))
+        file.write(chunk)
+
+    def take(self, sender: int) -> Iterable[bytes]:
+        return self._read(sender)
+
+    def _read(self, sender: int) -> Iterator[bytes]:
+        file = self._files[sender]
+        file.seek(0)
+        while length := file.read(CHUNK_LENGTH_BYTES):
+            yield file.read(int.from_bytes(length, "big"))
+        self.discard(sender)
+
+    def discard(self, sender: int) -> None:
+        file = self._files.pop(sender, None)
+        if file is not None:
+            file.close()
+            (self._folder / f"{sender:x}").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        for sender in list(self._files):
+            self.discard(sender)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What belongs to a running member and must be closed after it, in this order."""
+
+    server: Server
+    transport: PeerTransport
+    disk: InlineDisk | ThreadDisk
+    snapshots: SpooledSnapshots
+    store: LmdbStore
+
+
+class Driver:
+    """Runs one member on the running loop. `failed` gets the exception that ended it, if one did."""
+
+    def __init__(self, config: MemberConfig) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.failed: asyncio.Future[None] = self.loop.create_future()
+        self.member: Member
+        self.on_turn: Callable[[], None] | None = None  # called after each turn: for tests and measurements
+        self._parts: _Parts
+        self._tick_seconds = config.tick_seconds
+        self._is_woken = True  # nothing before run()
+        self._next_tick = self.loop.time() + self._tick_seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    def run(self, member: Member, parts: _Parts) -> None:
+        """Start the ticks."""
+        self.member, self._parts = member, parts
+        self._timer = self.loop.call_at(self._next_tick, self._tick)
+        self.loop.call_soon(self._turn)
+
+    def wake(self) -> None:
+        """A turn soon: whatever arrives in this round of the loop shares it."""
+        if not self._is_woken:
+            self._is_woken = True
+            self.loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._is_woken = False
+        if not self.failed.done():
+            try:
+                self.member.turn()
+            except Exception as error:
+                self.fail(error)
+            if self.on_turn is not None:
+                self.on_turn()
+
+    def _tick(self) -> None:
+        """A loop that was held up ticks once for the whole delay: time that nobody could use must not depose a leader."""
+        now = self.loop.time()
+        self._next_tick = max(self._next_tick + self._tick_seconds, now + self._tick_seconds / 2)
+        self._timer = self.loop.call_at(self._next_tick, self._tick)
+        if not self.failed.done():
+            try:
+                self.member.tick()
+            except Exception as error:
+                self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """The member cannot go on: a damaged or full disk, or our bug."""
+        if not self.failed.done():
+            logger.critical("the member stops", exc_info=error)
+            self.failed.set_exception(error)
+
+    async def stop(self) -> None:
+        """Stop listening, fail who waits, make the state durable, close the log."""
+        if self._timer is not None:
+            self._timer.cancel()
+        parts = self._parts
+        await parts.server.stop()
+        await parts.transport.close()
+        if self.failed.done():
+            self.failed.exception()  # it has been logged
+        else:
+            self.member.stop()
+            self.failed.cancel()
+        parts.disk.close()
+        parts.snapshots.close()
+        parts.store.close()
+
+
+async def start_member(
+    config: MemberConfig,
+    directory: DataDirectory,
+    state: StateMachine,
+    random: Random,
+    *,
+    server_context: ssl.SSLContext | None = None,
+    client_context: ssl.SSLContext | None = None,
+) -> Driver:
+    """A member that listens to its peers. The caller closes `state` and `directory` after `stop()`.
+
+    Raises WrongDataDirectory, CorruptLog, OSError (an address is in use).
+    """
+    directory.identify(Identity(config.cluster_id, config.member_id, config.name))
+    driver = Driver(config)
+    store = LmdbStore(directory.log_path, TABLES)
+    snapshots = SpooledSnapshots(directory.incoming_path)
+    transport = PeerTransport(config.cluster_id, config.member_id, snapshots, random, client_context)
+    server = Server(transport.routes(), limits=Limits(message_bytes=PEER_MESSAGE_BYTES))
+    disk: InlineDisk | ThreadDisk = ThreadDisk(driver.fail) if config.disk_thread else InlineDisk()
+    try:
+        port: Disk = disk
+        member = Member(config, RaftLog(store), state, transport, port, snapshots, random, driver.wake)
+        transport.attach(member)
+        for url in config.listen_peer_urls:
+            parts = urlsplit(url)
+            await server.start(parts.hostname or "127.0.0.1", parts.port or 2380,
+                               server_context if parts.scheme == "https" else None)
+    except BaseException:
+        await server.stop()
+        await transport.close()
+        disk.close()
+        store.close()
+        raise
+    driver.run(member, _Parts(server, transport, disk, snapshots, store))
+    return driver

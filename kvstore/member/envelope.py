@@ -1,0 +1,28 @@
+"""The data of an entry: what it is, who proposed it, and under which number; then the client's own bytes.
+
+The number is `life << 32 | counter`; `life` is drawn anew at each start, so that the entries of an earlier life are
+never taken for this one's. Whoever proposed an entry finds the waiter by it when the entry is applied.
+"""
+
+import struct
+from enum import IntEnum
+
+HEADER = struct.Struct(">BQQ")
+HEADER_BYTES = HEADER.size
+
+
+class Purpose(IntEnum):
+    """COMMAND is for the state machine; PUBLISH is a member's own row in the table of members."""
+
+    COMMAND = 0
+    PUBLISH = 1
+
+
+def seal_command(member_id: int, number: int, data: bytes) -> bytes:
+    """A command of `member_id`."""
+    return HEADER.pack(0, member_id, number) + data
+
+
+def seal_publication(member_id: int, number: int, data: bytes) -> bytes:
+    """A row of the table of members."""
+    return HEADER.pack(1, member_id, number) + data

@@ -1,0 +1,437 @@
+"""Member: the inbox and the turn. Synchronous; the driver (or the simulator) calls `turn` after each wake-up.
+
+One turn: propose and ask what has gathered, step the core with everything that came in, and carry out its effects in
+their order: send, save, promise, apply, answer. A disk that saves at once puts Persisted back into the inbox, so the
+turn goes round once more; a disk thread does the same later.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from random import Random
+
+from kvstore.member.config import MemberConfig
+from kvstore.member.envelope import HEADER, HEADER_BYTES, Purpose, seal_command, seal_publication
+from kvstore.member.membership import Membership, decode_info, decode_membership, encode_info
+from kvstore.member.ports import (
+    NO_LEADER,
+    NOT_LEADER,
+    STOPPED,
+    TIMED_OUT,
+    TOO_MANY_REQUESTS,
+    UNAVAILABLE,
+    Disk,
+    Done,
+    Failed,
+    Log,
+    MemberInfo,
+    MemberStatus,
+    Ok,
+    Snapshots,
+    StateMachine,
+    Transport,
+)
+from kvstore.member.waiters import Numbers, Proposals, Reads
+from kvstore.member.wire import encode_header
+from kvstore.raft.configuration import make_configuration
+from kvstore.raft.core import Raft
+from kvstore.raft.types import (
+    Campaign,
+    Compacted,
+    Effects,
+    Entry,
+    EntryKind,
+    HardState,
+    Input,
+    InstallSnapshot,
+    Message,
+    Persist,
+    Persisted,
+    Propose,
+    Read,
+    Restored,
+    Role,
+    SnapshotMark,
+    SnapshotSent,
+    Tick,
+    Transfer,
+    Unreachable,
+)
+
+logger = logging.getLogger("kvstore.member")
+
+RESOURCE_EXHAUSTED = 8
+FAILED_PRECONDITION = 9
+BATCH_ENTRIES = 4096
+BATCH_BYTES = 1 << 20
+READ_RETRY_TICKS = 5
+Answerer = Callable[[bytes, Callable[[bytes], None]], None]
+
+
+class Member:
+    """One member. All methods belong to one thread; `wake` asks the driver for a turn soon."""
+
+    def __init__(
+        self,
+        config: MemberConfig,
+        log: Log,
+        state: StateMachine,
+        transport: Transport,
+        disk: Disk,
+        snapshots: Snapshots,
+        random: Random,
+        wake: Callable[[], None],
+    ) -> None:
+        self.config = config
+        self.member_id = config.member_id
+        self.cluster_id = config.cluster_id
+        self._log, self._state, self._transport = log, state, transport
+        self._disk, self._snapshots, self._wake = disk, snapshots, wake
+        self._numbers = Numbers(random.getrandbits(31))
+        restored = log.load(state.applied_index) or self._found_cluster()
+        self.raft = Raft(config.raft_config(), restored, random)
+        self._membership = self._restore_membership(restored)
+        self.applied_index = restored.applied
+        self.term, self.leader, self.is_leader = self.raft.term, 0, False
+        self._proposals, self._reads = Proposals(), Reads()
+        self._inbox: list[Input] = []
+        self._incoming: dict[int, tuple[SnapshotMark, bytes]] = {}
+        self._unsaved: list[Persist] = []
+        self._is_saving = False
+        self._promises: deque[tuple[int, tuple[Message, ...]]] = deque()
+        self._ticks = 0
+        self._is_holding = False  # a proposal or read was dropped: try again at the next tick or leader
+        self._committed, self._commit_tick = restored.applied, 0
+        self._is_publishing = self._is_stopped = self._is_in_turn = False
+        self._transfers: list[tuple[int, Done, int]] = []
+        self._on_leadership: list[Callable[[int, int], None]] = []
+        self._answerers: dict[str, Answerer] = {}
+        if self.raft.log.configuration.electorate() == (self.member_id,):
+            self._inbox.append(Campaign())
+        transport.set_peers(self.members())
+        wake()
+
+    def _found_cluster(self) -> Restored:
+        """A new log: it starts at index 0 with the members of --initial-cluster."""
+        mark = SnapshotMark(0, 0, make_configuration(self.config.ids.values()))
+        self._log.save(Persist(0, HardState(0, 0), (), mark))
+        return Restored(HardState(0, 0), mark, (), 0)
+
+    def _restore_membership(self, restored: Restored) -> Membership:
+        saved = self._log.membership()
+        table = decode_membership(saved) if saved else Membership(self.config.initial_members())
+        for entry in restored.entries[: restored.applied - restored.snapshot.index]:
+            if entry.kind is EntryKind.COMMAND and entry.data[0] == Purpose.PUBLISH:
+                table.put(decode_info(entry.data[HEADER_BYTES:]))
+        return table
+
+    # Requests ----------------------------------------------------------------------------------------------------
+
+    def propose(self, data: bytes, done: Done) -> None:
+        """Have `data` applied by every member; `done` gets what this member's state machine returned for it."""
+        number = self._numbers.take()
+        self._propose(number, seal_command(self.member_id, number, data), done)
+
+    def _propose(self, number: int, sealed: bytes, done: Done) -> None:
+        deadline = self._ticks + self.config.request_timeout_ticks
+        if len(self._proposals) >= self.config.max_pending_proposals or self._is_stopped:
+            code, text = (UNAVAILABLE, STOPPED) if self._is_stopped else (RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
+            done(Failed(code, text, certain=True))
+            return
+        self._proposals.add(number, sealed, done, deadline)
+        self._wake()
+
+    def read(self, done: Done) -> None:
+        """`done(Ok(None))` once the state holds everything that was committed when read was called."""
+        if self._is_stopped:
+            done(Failed(UNAVAILABLE, STOPPED, certain=True))
+            return
+        self._reads.add(done, self._ticks + self.config.request_timeout_ticks)
+        self._wake()
+
+    def transfer_leadership(self, to: int, done: Done) -> None:
+        """Hand leadership to the voter `to`; Failed(NOT_LEADER) when this member does not lead."""
+        if not self.is_leader:
+            done(Failed(FAILED_PRECONDITION, NOT_LEADER, certain=True))
+            return
+        self._transfers.append((to, done, self._ticks + self.config.election_ticks + 1))
+        self._inbox.append(Transfer(to))
+        self._wake()
+
+    def on_leadership(self, callback: Callable[[int, int], None]) -> None:
+        """Call `callback(leader, term)` at the end of each turn that changed either; leader 0: none is known."""
+        self._on_leadership.append(callback)
+
+    def ask(self, to: int, subject: str, payload: bytes, done: Callable[[bytes | None], None]) -> None:
+        """One question to another member; None when no answer came in time."""
+        self._transport.ask(to, subject, payload, done)
+
+    def answer(self, subject: str, handler: Answerer) -> None:
+        """Answer questions of this subject: handler(payload, reply)."""
+        self._answerers[subject] = handler
+
+    def members(self) -> tuple[MemberInfo, ...]:
+        """The members of the newest configuration."""
+        return self._membership.listed(self.raft.log.configuration)
+
+    def status(self) -> MemberStatus:
+        """One consistent look."""
+        raft, log = self.raft, self.raft.log
+        return MemberStatus(
+            cluster_id=self.cluster_id,
+            member_id=self.member_id,
+            leader=raft.leader,
+            term=raft.term,
+            role=raft.role.name.lower(),
+            commit_index=log.committed,
+            applied_index=self.applied_index,
+            last_index=log.last_index,
+            first_index=log.snapshot.index + 1,
+            is_learner=self.member_id in log.configuration.learners,
+            members=self.members(),
+            pending_proposals=len(self._proposals),
+            log_bytes=log.bytes,
+        )
+
+    # What the driver and the transport bring ---------------------------------------------------------------------
+
+    def deliver(self, message: Message) -> None:
+        """A message from another member."""
+        self._inbox.append(message)
+        self._wake()
+
+    def deliver_all(self, messages: list[Message]) -> None:
+        """Messages from another member, in order."""
+        self._inbox += messages
+        self._wake()
+
+    def deliver_snapshot(self, install: InstallSnapshot, membership: bytes) -> None:
+        """A snapshot is complete in Snapshots, under install.source."""
+        self._incoming[install.source] = (install.mark, membership)
+        self.deliver(install)
+
+    def on_unreachable(self, member: int) -> None:
+        """Messages to `member` were lost."""
+        self._inbox.append(Unreachable(member))
+        self._wake()
+
+    def on_ask(self, subject: str, payload: bytes, reply: Callable[[bytes], None]) -> None:
+        """A question from another member; one without a handler gets no answer."""
+        handler = self._answerers.get(subject)
+        if handler is not None:
+            handler(payload, reply)
+
+    def tick(self) -> None:
+        """config.tick_seconds have passed."""
+        self._ticks += 1
+        self._is_holding = False
+        self._inbox.append(Tick())
+        self._proposals.expire(self._ticks)
+        self._reads.expire(self._ticks, TIMED_OUT if self.leader else NO_LEADER)
+        self._reads.ask_again(self._ticks - READ_RETRY_TICKS)
+        self._expire_transfers()
+        self._publish()
+        self._commit_state()
+        self._compact()
+        self._wake()
+
+    def stop(self) -> None:
+        """Fail who waits, and make the state durable. The caller closes log and state afterwards."""
+        self._is_stopped = True
+        self._disk.drain()
+        self._proposals.stop()
+        self._reads.stop()
+        self._state.commit()
+
+    # The turn ----------------------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Take everything that has gathered, and do what follows from it."""
+        if self._is_stopped:
+            return
+        self._is_in_turn = True
+        applied = self.applied_index
+        inputs = self._requests()
+        while True:
+            inputs += self._inbox
+            self._inbox.clear()
+            self._carry_out(self.raft.step(inputs))
+            if not self._inbox and not self.raft.has_more:
+                break
+            inputs = []
+        if self.applied_index != applied:
+            self._state.end_of_turn()
+        self._reads.answer(self.applied_index)
+        self._note_leadership()
+        self._is_in_turn = False
+        if (self._proposals.has_unsent or self._reads.has_new) and self.leader and not self._is_holding:
+            self._wake()
+
+    def _requests(self) -> list[Input]:
+        """New proposals and reads, first in the step, so that they belong to the term that is known now."""
+        inputs: list[Input] = []
+        if not self.raft.leader or self._is_holding:
+            return inputs
+        if self._proposals.has_unsent:
+            number = self._numbers.take()
+            batch = self._proposals.next_batch(number, self.raft.term, BATCH_ENTRIES, BATCH_BYTES)
+            if batch:
+                inputs.append(Propose(number, batch))
+        if self._reads.has_new:
+            context = self._numbers.take()
+            self._reads.ask(context, self._ticks)
+            inputs.append(Read(context))
+        return inputs
+
+    def _carry_out(self, effects: Effects) -> None:
+        if effects.send:
+            self._transport.send(effects.send)
+        if effects.install is not None:
+            self._install(effects.install)
+        if effects.persist is not None or effects.send_after_persist:
+            self._persist(effects)
+        if effects.apply:
+            self._apply(effects.apply)
+        for ready in effects.reads:
+            self._reads.on_ready(ready.context, ready.index)
+        for number in effects.dropped:
+            self._proposals.on_dropped(number)
+            self._is_holding = True
+        for context in effects.dropped_reads:
+            self._reads.on_dropped(context)
+            self._is_holding = True
+        for peer in effects.snapshots:
+            self._send_snapshot(peer)
+
+    def _persist(self, effects: Effects) -> None:
+        persist, promises = effects.persist, effects.send_after_persist
+        if persist is not None:
+            self._unsaved.append(persist)
+        elif not self._is_saving and not self._unsaved:
+            self._transport.send(promises)
+            return
+        if promises:
+            self._promises.append((self.raft.persist_number, promises))
+        self._save()
+
+    def _save(self) -> None:
+        """One durable transaction for all that waits; the disk is asked for one at a time."""
+        if self._is_saving or not self._unsaved:
+            return
+        batch, self._unsaved = self._unsaved, []
+        self._is_saving = True
+        self._disk.submit(lambda: self._log.save(*batch), lambda: self._on_saved(batch[-1].number))
+
+    def _on_saved(self, number: int) -> None:
+        self._is_saving = False
+        while self._promises and self._promises[0][0] <= number:
+            self._transport.send(self._promises.popleft()[1])
+        self._inbox.append(Persisted(number))
+        self._save()
+        if not self._is_in_turn:
+            self._wake()
+
+    def _apply(self, entries: tuple[Entry, ...]) -> None:
+        apply, skip, take, me = self._state.apply, self._state.skip, self._proposals.take, self.member_id
+        for entry in entries:
+            data, value = entry.data, None
+            if entry.kind is not EntryKind.COMMAND:
+                skip(entry.index, entry.term)
+                continue
+            purpose, origin, number = HEADER.unpack_from(data)
+            if purpose == Purpose.COMMAND:
+                value = apply(entry.index, entry.term, data[HEADER_BYTES:])
+            else:
+                self._membership.put(decode_info(data[HEADER_BYTES:]))
+                skip(entry.index, entry.term)
+            if origin == me and (waiter := take(number, None)) is not None:
+                waiter[0](Ok(value))
+        last = entries[-1]
+        self.applied_index = last.index
+        self._proposals.on_applied(last.term)
+
+    def _note_leadership(self) -> None:
+        raft = self.raft
+        if raft.leader == self.leader and raft.term == self.term:
+            return
+        self.leader, self.term, self.is_leader = raft.leader, raft.term, raft.role is Role.LEADER
+        self._is_holding = False
+        self._reads.ask_again(self._ticks + 1)
+        logger.info("member %x: leader %x in term %d", self.member_id, self.leader, self.term)
+        for to, done, _ in [waiter for waiter in self._transfers if waiter[0] == self.leader]:
+            self._transfers = [waiter for waiter in self._transfers if waiter[0] != to]
+            done(Ok(None))
+        for callback in self._on_leadership:
+            callback(self.leader, self.term)
+
+    def _expire_transfers(self) -> None:
+        late = [waiter for waiter in self._transfers if waiter[2] <= self._ticks]
+        self._transfers = [waiter for waiter in self._transfers if waiter[2] > self._ticks]
+        for _, done, _ in late:
+            done(Failed(UNAVAILABLE, TIMED_OUT))
+
+    def _publish(self) -> None:
+        """Tell the cluster this member's URLs until the table shows them."""
+        info = self.config.own_info()
+        if self._is_publishing or not self.leader or self._membership.get(self.member_id) == info:
+            return
+        self._is_publishing = True
+        number = self._numbers.take()
+        self._propose(number, seal_publication(self.member_id, number, encode_info(info)), self._on_published)
+
+    def _on_published(self, result: Ok | Failed) -> None:
+        self._is_publishing = False
+
+    # State, snapshots, compaction --------------------------------------------------------------------------------
+
+    def _commit_state(self) -> None:
+        """Commit what is applied, at times: until then the log can bring it back."""
+        ahead = self.applied_index - self._committed
+        is_due = self._ticks - self._commit_tick >= self.config.backend_batch_ticks
+        if ahead and (is_due or ahead >= self.config.backend_batch_limit):
+            self._committed, self._commit_tick = self._state.commit(), self._ticks
+
+    def _compact(self) -> None:
+        """Drop the head of the log when it has grown too long, in entries or in bytes."""
+        log, config = self.raft.log, self.config
+        span = self.applied_index - log.snapshot.index
+        keep = config.snapshot_catchup_entries
+        if log.bytes > config.log_limit_bytes:
+            keep = min(keep, span * (config.log_limit_bytes // 2) // log.bytes)
+        elif span < config.snapshot_count + keep:
+            return
+        self._committed = self._state.commit()
+        index = self._committed - keep
+        if index <= log.snapshot.index:
+            return
+        mark, membership = log.mark(index), self._membership.encode()
+        self._inbox.append(Compacted(index))
+        self._disk.submit(lambda: self._log.compact(mark, membership), lambda: None)
+        logger.info("member %x: log compacted through %d", self.member_id, index)
+
+    def _send_snapshot(self, peer: int) -> None:
+        self._committed = self._state.commit()
+        mark = self.raft.log.mark(self._committed)
+        header = encode_header(InstallSnapshot(self.member_id, peer, self.raft.term, mark), self._membership.encode())
+        logger.info("member %x: sends a snapshot at %d to %x", self.member_id, mark.index, peer)
+
+        def on_done(complete: bool) -> None:
+            self._inbox.append(SnapshotSent(peer, mark.index, complete))
+            self._wake()
+
+        self._transport.send_snapshot(peer, header, self._state.snapshot(), on_done)
+
+    def _install(self, mark: SnapshotMark) -> None:
+        """Replace the state. The log is told before and after, so that a crash between leaves both old or both new."""
+        source, membership = next((s, m) for s, (known, m) in self._incoming.items() if known == mark)
+        self._disk.drain()
+        if self._unsaved:
+            self._log.save(*self._unsaved)
+            self._unsaved = []
+        self._log.begin_install(mark, membership)
+        self._state.restore(self._snapshots.take(source))
+        self._membership = decode_membership(membership)
+        self._committed = self.applied_index = mark.index
+        self._proposals.on_snapshot(mark.term)
+        del self._incoming[source]
+        logger.info("member %x: installed the snapshot at %d from %x", self.member_id, mark.index, source)

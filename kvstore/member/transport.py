@@ -1,0 +1,239 @@
+"""Messages between members over kvstore.rpc: one stream to each peer, one Batch for each `send`.
+
+A link connects when there is something to say, and again after each loss, with a growing pause. What cannot leave is
+dropped, the oldest first: Raft sends again what matters. Snapshots travel on streams of their own, so that they never
+hold up a heartbeat.
+
+    links.py    the sending side
+    here        PeerTransport: what a member uses; the receiving side (`routes()` for an rpc.Server)
+"""
+
+import asyncio
+import logging
+import ssl
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from random import Random
+
+from google.protobuf.message import DecodeError
+
+from kvstore.member.links import Link, SnapshotStream
+from kvstore.member.member import Member
+from kvstore.member.ports import MemberInfo, Snapshots
+from kvstore.member.wire import Encoder, decode_header, decode_message
+from kvstore.pb import raft_pb2 as pb
+from kvstore.raft.types import Message
+from kvstore.rpc import Call, Code, Receiver, Streaming
+
+logger = logging.getLogger("kvstore.member")
+
+MESSAGES = "/pilothouse.raft.Peer/Messages"
+SNAPSHOT = "/pilothouse.raft.Peer/Snapshot"
+ASK_TIMEOUT_SECONDS = 5.0
+UNREADABLE = (DecodeError, KeyError, ValueError, IndexError)
+
+
+class PeerTransport:
+    """The Transport port over kvstore.rpc. Belongs to the running loop; `attach` the member before the first turn."""
+
+    def __init__(self, cluster_id: int, member_id: int, snapshots: Snapshots, random: Random,
+                 ssl_context: ssl.SSLContext | None = None) -> None:
+        self.member_id = member_id
+        self._metadata = {"cluster-id": f"{cluster_id:x}", "member-id": f"{member_id:x}"}
+        self._snapshots, self._random, self._ssl_context = snapshots, random, ssl_context
+        self._loop = asyncio.get_running_loop()
+        self._encoder = Encoder()
+        self._links: dict[int, Link] = {}
+        self._streams: set[SnapshotStream] = set()
+        self._asks: dict[int, tuple[Callable[[bytes | None], None], asyncio.TimerHandle]] = {}
+        self._ask_number = 0
+        self._member: Member | None = None
+
+    def attach(self, member: Member) -> None:
+        """Where messages of the others go."""
+        self._member = member
+
+    def routes(self) -> Mapping[str, Streaming]:
+        """For the rpc.Server that listens on the peer URLs."""
+        return {MESSAGES: Streaming(self._on_messages), SNAPSHOT: Streaming(self._on_snapshot)}
+
+    # The Transport port ------------------------------------------------------------------------------------------
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Queue messages to their targets; never blocks."""
+        links, encode = self._links, self._encoder.message
+        touched: dict[int, Link] = {}
+        for message in messages:
+            link = links.get(message.to)
+            if link is not None:
+                link.add(encode(message))
+                touched[message.to] = link
+        for link in touched.values():
+            link.flush()
+
+    def send_snapshot(self, to: int, header: bytes, chunks: Iterator[bytes], done: Callable[[bool], None]) -> None:
+        """Stream one snapshot beside the messages."""
+        link = self._links.get(to)
+        if link is None:
+            self._loop.call_soon(done, False)
+            return
+
+        def on_done(complete: bool) -> None:
+            self._streams.discard(stream)
+            done(complete)
+
+        stream = SnapshotStream(link.channel, SNAPSHOT, self._metadata, header, chunks, on_done)
+        self._streams.add(stream)
+
+    def ask(self, to: int, subject: str, payload: bytes, done: Callable[[bytes | None], None]) -> None:
+        """One question; `done(None)` when no answer came within ASK_TIMEOUT_SECONDS."""
+        self._ask_number += 1
+        number = self._ask_number
+        timer = self._loop.call_later(ASK_TIMEOUT_SECONDS, self._end_ask, number, None)
+        self._asks[number] = (done, timer)
+        if to == self.member_id:
+            self._loop.call_soon(self._attached().on_ask, subject, payload, lambda a: self._end_ask(number, a))
+            return
+        link = self._links.get(to)
+        if link is None:
+            self._loop.call_soon(self._end_ask, number, None)
+        else:
+            link.add_ask(pb.Ask(number=number, subject=subject, payload=payload))
+            link.flush()
+
+    def _end_ask(self, number: int, payload: bytes | None) -> None:
+        done, timer = self._asks.pop(number, (None, None))
+        if done is not None and timer is not None:
+            timer.cancel()
+            done(payload)
+
+    def set_peers(self, peers: Sequence[MemberInfo]) -> None:
+        """Open links to new members, close those to members that left."""
+        wanted = {peer.member_id: peer for peer in peers if peer.member_id != self.member_id and peer.peer_urls}
+        for member_id in sorted(self._links.keys() - wanted.keys()):
+            self._links.pop(member_id).close()
+        for member_id, peer in wanted.items():
+            link = self._links.get(member_id)
+            if link is None or link.urls != peer.peer_urls:
+                if link is not None:
+                    link.close()
+                self._links[member_id] = Link(self.member_id, member_id, peer.peer_urls, MESSAGES, self._metadata,
+                                              self._random, self._on_lost, self._ssl_context)
+
+    async def close(self) -> None:
+        """Close all links and streams."""
+        for stream in list(self._streams):
+            stream.cancel()
+        links, self._links = self._links, {}
+        for link in links.values():
+            link.close()
+        for link in links.values():
+            await link.closed()
+        for number in list(self._asks):
+            self._end_ask(number, None)
+
+    def _on_lost(self, member_id: int) -> None:
+        if self._member is not None:
+            self._member.on_unreachable(member_id)
+
+    # The receiving side ------------------------------------------------------------------------------------------
+
+    def _attached(self) -> Member:
+        assert self._member is not None, "a member is attached before anything is received"
+        return self._member
+
+    def _on_messages(self, call: Call) -> Receiver:
+        return _Messages(self, call) if self._admits(call) else _Refused()
+
+    def _on_snapshot(self, call: Call) -> Receiver:
+        return _Snapshot(self._attached(), self._snapshots, call) if self._admits(call) else _Refused()
+
+    def _admits(self, call: Call) -> bool:
+        """A member of another cluster must not be listened to."""
+        if call.metadata.get("cluster-id") == self._metadata["cluster-id"]:
+            return True
+        logger.warning("refused %s: it belongs to cluster %s", call.peer, call.metadata.get("cluster-id"))
+        call.fail(Code.FAILED_PRECONDITION, "etcdserver: cluster ID mismatch")
+        return False
+
+    def on_batch(self, batch: pb.Batch) -> None:
+        """Hand on what one message of a peer's stream holds; raises one of UNREADABLE."""
+        member, source, to = self._attached(), batch.source, batch.to
+        if to != self.member_id:
+            raise ValueError(f"a batch for {to:x} came to {self.member_id:x}")
+        member.deliver_all([decode_message(source, to, message) for message in batch.messages])
+        for ask in batch.asks:
+            if ask.is_answer:
+                self._end_ask(ask.number, ask.payload)
+            else:
+                member.on_ask(ask.subject, ask.payload, lambda a, n=ask.number: self._answer(source, n, a))  # type: ignore[misc]
+
+    def _answer(self, to: int, number: int, payload: bytes) -> None:
+        link = self._links.get(to)
+        if link is not None:
+            link.add_ask(pb.Ask(number=number, payload=payload, is_answer=True))
+            link.flush()
+
+
+class _Refused:
+    """The call has failed already."""
+
+    def on_message(self, message: bytes) -> None:
+        pass
+
+    def on_half_close(self) -> None:
+        pass
+
+    def on_cancel(self) -> None:
+        pass
+
+
+class _Messages(_Refused):
+    """One peer's stream of batches."""
+
+    def __init__(self, transport: PeerTransport, call: Call) -> None:
+        self._transport, self._call = transport, call
+        call.send_head()
+
+    def on_message(self, message: bytes) -> None:
+        try:
+            self._transport.on_batch(pb.Batch.FromString(message))
+        except UNREADABLE as error:
+            logger.warning("cannot read a batch from %s: %r", self._call.peer, error)
+            self._call.fail(Code.INVALID_ARGUMENT, "unreadable batch")
+
+    def on_half_close(self) -> None:
+        self._call.finish()
+
+
+class _Snapshot(_Refused):
+    """One incoming snapshot: kept until its last chunk is here, then handed to the member."""
+
+    def __init__(self, member: Member, snapshots: Snapshots, call: Call) -> None:
+        self._member, self._snapshots, self._call = member, snapshots, call
+        self._header = b""
+        self._source = 0
+
+    def on_message(self, message: bytes) -> None:
+        try:
+            self._on_part(pb.SnapshotPart.FromString(message))
+        except UNREADABLE as error:
+            logger.warning("cannot read a snapshot from %s: %r", self._call.peer, error)
+            self._call.fail(Code.INVALID_ARGUMENT, "unreadable snapshot")
+
+    def _on_part(self, part: pb.SnapshotPart) -> None:
+        if part.HasField("header"):
+            self._header, self._source = part.header.SerializeToString(), part.header.source
+            self._snapshots.begin(self._source)
+        if zlib.crc32(part.chunk) != part.checksum:
+            raise ValueError("a chunk does not match its checksum")
+        if part.chunk:
+            self._snapshots.add(self._source, part.chunk)
+        if part.is_last:
+            install, membership = decode_header(self._header)
+            self._member.deliver_snapshot(install, membership)
+            self._call.reply(b"")
+
+    def on_cancel(self) -> None:
+        if self._source:
+            self._snapshots.discard(self._source)
