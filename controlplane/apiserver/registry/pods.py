@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from controlplane.apiserver.registry.deletion import Options
 from controlplane.apiserver.registry.strategy import Strategy
 from controlplane.apiserver.storage.codec import Object
-from controlplane.objects.quantity import parse as parse_quantity
+from controlplane.objects.quantity import milli_value
 
 if TYPE_CHECKING:
     from controlplane.apiserver.services import Services
@@ -16,9 +16,9 @@ DEFAULT_GRACE_SECONDS: Final = 30
 _COMPUTE: Final = ("cpu", "memory")
 
 
-def _amounts(container: Object, kind: str) -> dict[str, Any]:
+def _amounts(container: Object, kind: str) -> dict[str, int]:
     resources = container.get("resources") or {}
-    return {name: parse_quantity(value) for name, value in (resources.get(kind) or {}).items() if name in _COMPUTE}
+    return {name: milli_value(value) for name, value in (resources.get(kind) or {}).items() if name in _COMPUTE}
 
 
 def quality_of_service(spec: Object) -> str:

@@ -49,6 +49,29 @@ STRATEGIES: Final[dict[tuple[str, str], Strategy]] = {
     ("batch", "cronjobs"): workloads.STRATEGY,
 }
 
+# Kinds whose deletion answers the object that went, in place of a Status.
+_ANSWER_THE_DELETED: Final = frozenset(
+    ("", plural)
+    for plural in (
+        "persistentvolumeclaims",
+        "persistentvolumes",
+        "pods",
+        "podtemplates",
+        "resourcequotas",
+        "serviceaccounts",
+        "services",
+    )
+)
+_ANSWERING_GROUPS: Final = frozenset({"storage.k8s.io", "resource.k8s.io"})
+
+
+def answers_the_deleted(resource: Resource) -> bool:
+    """Whether DELETE answers the object when it is gone."""
+    identity = (resource.group, resource.plural)
+    return identity in _ANSWER_THE_DELETED or (
+        resource.group in _ANSWERING_GROUPS and resource.plural != "csistoragecapacities"
+    )
+
 
 def strategy_of(resource: Resource) -> Strategy:
     """The strategy of a resource."""

@@ -33,11 +33,13 @@ NOTHING_ELSE: Final = Also()
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """What a change decided: store `object`, or remove the key when it is None; `lease` of a put."""
+    """What a change decided: store `object`, or remove the key when it is None; `lease` of a put; `last` is how a removed
+    object is answered when not as it was."""
 
     object: Object | None
     also: Also = NOTHING_ELSE
     lease: int = 0
+    last: Object | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def _row_of(entry: Entry) -> Row:
 
 def _changed(key: bytes, write: Write, value: bytes | None, current: Object, revision: int) -> Changed:
     if value is None or write.object is None:
-        last = codec.with_revision(current, revision)
+        last = codec.with_revision(write.last or current, revision)
         return Changed(Entry(key, revision, codec.encode_json(last)), last, removed=True)
     return Changed(Entry.from_stored(key, value, revision), codec.with_revision(write.object, revision))
 

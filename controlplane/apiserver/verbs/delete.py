@@ -6,7 +6,7 @@ from controlplane.apiserver import admission, present
 from controlplane.apiserver.context import Answer, Context, Result
 from controlplane.apiserver.registry import deletion, pipeline, versions
 from controlplane.apiserver.registry.deletion import Options
-from controlplane.apiserver.registry.table import strategy_of
+from controlplane.apiserver.registry.table import answers_the_deleted, strategy_of
 from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.storage.entry import Entry
 from controlplane.apiserver.storage.store import Changed, Write
@@ -19,7 +19,7 @@ async def handle(context: Context, resource: Resource) -> Result:
     accepted = context.accepted()
     options = deletion.options_from(await body.read_options(context), context.query)
     changed = await remove(context, resource, update.object_key(context, resource), options)
-    if not changed.removed:
+    if not changed.removed or answers_the_deleted(resource):
         return present.one(context, resource, changed.entry.raw, accepted)
     metadata = changed.object["metadata"]
     found = context.answer(status.success(resource, metadata["name"], metadata.get("uid", "")))

@@ -125,7 +125,7 @@ async def change_at(
         if context.is_dry_run:
             raise DryRun(Entry.unstored(key.encode(), stored))
         if deletion.is_finished(new):
-            return Write(None, strategy.release(current))
+            return Write(None, strategy.release(current), last=stored)
         return Write(stored, also, lease)
 
     name = key.rsplit("/", 1)[1]
