@@ -155,18 +155,19 @@ class Connection:
         self._half_closed_timer: asyncio.TimerHandle | None = None
 
     def on_made(self, side: Side) -> None:
-        """The client is there: hold its bytes back and find it a backend."""
+        """The client is there: find it a backend."""
         if side is not self.client:
             return
         if not self.forwarder.admit(self):
             log.debug("a connection is reset: %d stand", len(self.forwarder))
             side.reset()
             return
-        side.transport.pause_reading()
         self.connecting = asyncio.get_running_loop().create_task(self._connect())
 
     def on_eof(self, side: Side) -> None:
         """A side will send nothing more."""
+        if not side.other.is_open:
+            return  # `_connected` passes it on
         if side.other.saw_eof:
             self.close()
             return
@@ -220,7 +221,16 @@ class Connection:
                 return
             await asyncio.sleep(limits.retry_seconds)
         self.connecting = None
-        self.client.transport.resume_reading()
+        self._connected()
+
+    def _connected(self) -> None:
+        if self.client.early:
+            self.server.transport.write(b"".join(self.client.early))
+            self.client.early.clear()
+        if self.client.saw_eof:
+            self.on_eof(self.client)
+        else:
+            self.client.transport.resume_reading()
 
     async def _try_backends(self) -> bool:
         balancer, loop = self.forwarder.balancer, asyncio.get_running_loop()
@@ -243,7 +253,7 @@ class Connection:
 class Side(asyncio.Protocol):
     """One end of a connection; what it receives goes out at the other."""
 
-    __slots__ = ("connection", "is_open", "other", "saw_eof", "transport")
+    __slots__ = ("connection", "early", "is_open", "other", "saw_eof", "transport")
 
     transport: asyncio.Transport
     other: Side
@@ -252,6 +262,7 @@ class Side(asyncio.Protocol):
         self.connection = connection
         self.is_open = False
         self.saw_eof = False
+        self.early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is connected."""
@@ -262,7 +273,12 @@ class Side(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes for the other side."""
         self.connection.was_active = True
-        self.other.transport.write(data)
+        if self.other.is_open:
+            self.other.transport.write(data)
+        else:
+            # Pausing before the first bytes does not work everywhere: uvloop starts to read after connection_made.
+            self.early.append(data)
+            self.transport.pause_reading()
 
     def pause_writing(self) -> None:
         """This side does not take more: stop reading from the other."""

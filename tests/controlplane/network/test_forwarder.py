@@ -1,10 +1,11 @@
 """The forwarder: bytes both ways, half closes, back-pressure, resets, fail-over."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 
 from controlplane.network.backends import Health, LeastConnections
 from controlplane.network.forwarder import Backend, Forwarder, Limits, listening_socket
@@ -184,3 +185,32 @@ async def test_two_forwarders_share_an_address_and_either_may_go() -> None:
         for _ in range(10):
             assert await fetch("127.0.0.1", port) == "x"
         await second.close()
+
+
+async def test_a_client_that_sends_and_half_closes_at_once_is_served() -> None:
+    async def length(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(str(len(await reader.read())).encode())
+        await writer.drain()
+
+    limits = Limits(patience_seconds=5.0, retry_seconds=0.01)
+    port = free_port()
+    async with forwarding(Backend("127.0.0.1", port), limits=limits) as (_, front):
+        reader, writer = await asyncio.open_connection("127.0.0.1", front)
+        writer.write(b"x" * 100_000)
+        writer.write_eof()
+        await asyncio.sleep(0.03)
+        async with serving(length, port=port):
+            assert await asyncio.wait_for(reader.read(), 5) == b"100000"
+        writer.close()
+
+
+SCENARIOS = [test for name, test in sorted(globals().items()) if name.startswith("test_")]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__.removeprefix("test_"))
+def test_the_same_on_uvloop(scenario: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await scenario()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
