@@ -45,6 +45,9 @@ def given_options(context: click.Context) -> set[str]:
 @click.option(
     "--base-port", default=6443, show_default=True, help="The API's port; the others follow (see `pilothouse status`)."
 )
+@click.option(
+    "--etcd-endpoints", default="", help="Use this etcd cluster (comma-separated) instead of members of our own."
+)
 @click.option("--restart", is_flag=True, help="Start again what dies.")
 @click.option("--foreground", is_flag=True, help="Stay; Ctrl-C stops the cluster.")
 @data_dir
@@ -55,6 +58,7 @@ def up(
     nodes: int,
     simulated_nodes: int,
     base_port: int,
+    etcd_endpoints: str,
     restart: bool,
     foreground: bool,
     data_dir: Path,
@@ -62,8 +66,14 @@ def up(
     """Start a cluster on this machine: replicated store, masters, nodes and a load balancer before the API."""
     began = time.monotonic()
     directory = DataDirectory(data_dir)
-    wanted = Plan(masters=masters, nodes=nodes, base_port=base_port, simulated_nodes=simulated_nodes)
-    given = given_options(context) & {"masters", "nodes", "base_port", "simulated_nodes"}
+    wanted = Plan(
+        masters=masters,
+        nodes=nodes,
+        base_port=base_port,
+        simulated_nodes=simulated_nodes,
+        etcd_endpoints=etcd_endpoints,
+    )
+    given = given_options(context) & {"masters", "nodes", "base_port", "simulated_nodes", "etcd_endpoints"}
     plan = plan_for(directory, wanted, given)
     assert isinstance(plan, Plan)
 

@@ -44,6 +44,7 @@ class Plan:
     nodes: int = 3
     base_port: int = 6443
     simulated_nodes: int = 0
+    etcd_endpoints: str = ""  # comma-separated; empty: members of our own
 
     def __post_init__(self) -> None:
         if not 1 <= self.masters <= MAX_MASTERS:
@@ -99,11 +100,13 @@ class Plan:
 
     @property
     def store_endpoints(self) -> tuple[str, ...]:
+        if self.etcd_endpoints:
+            return tuple(endpoint.strip() for endpoint in self.etcd_endpoints.split(","))
         return tuple(f"http://{LOOPBACK}:{self.client_port(index)}" for index in range(self.masters))
 
     def components(self) -> Iterator[Component]:
         """Yield every process in the order of starting."""
-        for index in range(self.masters):
+        for index in range(0 if self.etcd_endpoints else self.masters):
             yield Component(f"kv-{index}", "kv", index, LOOPBACK, self.client_port(index))
         yield Component("loadbalancer", "loadbalancer", 0, LOOPBACK, self.base_port)
         for index in range(self.masters):

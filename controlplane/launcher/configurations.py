@@ -1,0 +1,205 @@
+"""Each component's configuration, from the plan of the cluster and its data directory."""
+
+import os
+from typing import TYPE_CHECKING
+
+from controlplane.launcher.plan import KUBELET_PORT, LOOPBACK, AnyPlan, Component, Plan
+from controlplane.launcher.state import DataDirectory, LauncherError, start_time_of
+
+if TYPE_CHECKING:
+    from controlplane.apiserver import ApiServerConfig
+    from controlplane.cloud import CloudConfig
+    from controlplane.controllers import ControllerManagerConfig
+    from controlplane.kubelet import KubeletConfig
+    from controlplane.network import LoadBalancerConfig, ProxyConfig
+    from controlplane.scheduler import SchedulerConfig
+    from kvstore.member.config import MemberConfig
+
+# Elections move within five seconds of a leader's death, and a dead node is noticed soon; upstream's defaults are for networks.
+LEASE_DURATION_SECONDS = 3.0
+RENEW_DEADLINE_SECONDS = 2.0
+RETRY_PERIOD_SECONDS = 0.5
+NODE_LEASE_SECONDS = 8
+NODE_MONITOR_GRACE_SECONDS = 10.0
+NODE_MONITOR_PERIOD_SECONDS = 1.0
+NOT_READY_TOLERATION_SECONDS = 5
+CLUSTER_NAME = "pilothouse"
+
+
+def member(directory: DataDirectory, plan: AnyPlan, component: Component) -> "MemberConfig":
+    from kvstore.member.config import MemberConfig
+
+    def url(port: int) -> str:
+        return f"http://{LOOPBACK}:{port}"
+
+    client_url, peer_url = url(plan.client_port(component.index)), url(plan.peer_port(component.index))
+    return MemberConfig(
+        name=component.name,
+        data_dir=directory.path / "kv" / component.name,
+        listen_client_urls=(client_url,),
+        advertise_client_urls=(client_url,),
+        listen_peer_urls=(peer_url,),
+        initial_advertise_peer_urls=(peer_url,),
+        initial_cluster=tuple((f"kv-{index}", url(plan.peer_port(index))) for index in range(plan.member_count)),
+    )
+
+
+def loadbalancer(directory: DataDirectory, plan: Plan, component: Component) -> "LoadBalancerConfig":
+    from controlplane.network import LoadBalancerConfig
+
+    return LoadBalancerConfig(
+        host=component.host,
+        port=component.port,
+        backends=tuple((LOOPBACK, plan.master_port(index)) for index in range(plan.masters)),
+        certificate_authority=directory.pki / "ca.crt",
+    )
+
+
+def apiserver(directory: DataDirectory, plan: Plan, component: Component) -> "ApiServerConfig":
+    from controlplane.apiserver import ApiServerConfig
+
+    pki = directory.pki
+    return ApiServerConfig(
+        tls_cert_file=pki / "apiserver.crt",
+        tls_private_key_file=pki / "apiserver.key",
+        client_ca_file=pki / "ca.crt",
+        bind_address=component.host,
+        secure_port=component.port,
+        etcd_servers=rotated(plan.store_endpoints, component.index),
+        service_account_key_files=(pki / "sa.pub",),
+        service_account_signing_key_file=pki / "sa.key",
+        service_cluster_ip_range=plan.service_range,
+        kubelet_client_certificate=pki / "apiserver-kubelet-client.crt",
+        kubelet_client_key=pki / "apiserver-kubelet-client.key",
+        kubelet_certificate_authority=pki / "ca.crt",
+        kubelet_port=KUBELET_PORT,
+        default_not_ready_toleration_seconds=NOT_READY_TOLERATION_SECONDS,
+        default_unreachable_toleration_seconds=NOT_READY_TOLERATION_SECONDS,
+    )
+
+
+def rotated(endpoints: tuple[str, ...], index: int) -> tuple[str, ...]:
+    """Each master prefers the member of its own number."""
+    return endpoints[index:] + endpoints[:index]
+
+
+def scheduler(directory: DataDirectory, component: Component) -> "SchedulerConfig":
+    from controlplane.scheduler import SchedulerConfig
+
+    return SchedulerConfig(
+        kubeconfig=directory.kubeconfig(f"{component.name}-kube-scheduler"),
+        identity=identity(component),
+        leader_elect_lease_duration_seconds=LEASE_DURATION_SECONDS,
+        leader_elect_renew_deadline_seconds=RENEW_DEADLINE_SECONDS,
+        leader_elect_retry_period_seconds=RETRY_PERIOD_SECONDS,
+    )
+
+
+def controllers(directory: DataDirectory, component: Component) -> "ControllerManagerConfig":
+    from controlplane.controllers import ControllerManagerConfig
+    from controlplane.machinery.config import ClientConfig
+
+    kubeconfig = directory.kubeconfig(f"{component.name}-kube-controller-manager")
+    return ControllerManagerConfig(
+        client=ClientConfig.from_kubeconfig(kubeconfig, user_agent="kube-controller-manager"),
+        identity=identity(component),
+        leader_elect_lease_duration_seconds=LEASE_DURATION_SECONDS,
+        leader_elect_renew_deadline_seconds=RENEW_DEADLINE_SECONDS,
+        leader_elect_retry_period_seconds=RETRY_PERIOD_SECONDS,
+        node_monitor_grace_period_seconds=NODE_MONITOR_GRACE_SECONDS,
+        service_account_private_key_file=str(directory.pki / "sa.key"),
+        root_ca_file=str(directory.pki / "ca.crt"),
+    )
+
+
+def cloud(directory: DataDirectory, plan: Plan, component: Component) -> "CloudConfig":
+    from controlplane.cloud import CloudConfig
+
+    document = {
+        "cluster": CLUSTER_NAME,
+        "instances": str(directory.instances),
+        "loadBalancerRange": plan.load_balancer_range,
+    }
+    path = directory.path / "cloud.json"
+    directory.write_json(path, document)
+    return CloudConfig(
+        kubeconfig=directory.kubeconfig(f"{component.name}-cloud-controller-manager"),
+        identity=identity(component),
+        cloud_config=path,
+        leader_elect_lease_duration_seconds=LEASE_DURATION_SECONDS,
+        leader_elect_renew_deadline_seconds=RENEW_DEADLINE_SECONDS,
+        leader_elect_retry_period_seconds=RETRY_PERIOD_SECONDS,
+        node_monitor_period_seconds=NODE_MONITOR_PERIOD_SECONDS,
+    )
+
+
+def identity(component: Component) -> str:
+    """Name this process in elections; a restarted one is another candidate."""
+    return f"{component.name}_{os.getpid()}"
+
+
+def write_instance(directory: DataDirectory, plan: Plan, component: Component) -> None:
+    """Tell the `local` cloud provider that this machine runs, and in which process."""
+    pid = os.getpid()
+    document = {
+        "name": component.name,
+        "pid": pid,
+        "start_time": start_time_of(pid),
+        "zone": plan.zone(component.index),
+        "address": component.host,
+    }
+    directory.write_json(directory.instances / f"{component.name}.json", document)
+
+
+def kubelet(directory: DataDirectory, plan: Plan, component: Component) -> "KubeletConfig":
+    from controlplane.kubelet import KubeletConfig
+
+    return KubeletConfig(
+        kubeconfig=str(directory.kubeconfig(component.name)),
+        node_name=component.name,
+        node_ip=component.host,
+        port=KUBELET_PORT,
+        root_dir=str(directory.path / "nodes" / component.name),
+        tls_cert_file=str(directory.pki / f"{component.name}.crt"),
+        tls_private_key_file=str(directory.pki / f"{component.name}.key"),
+        client_ca_file=str(directory.pki / "ca.crt"),
+        node_lease_duration_seconds=NODE_LEASE_SECONDS,
+        pod_cidr=plan.pod_range(component.index),
+        cloud_provider="external",
+        image_map=image_map(directory),
+        cluster=str(directory.path),
+    )
+
+
+def image_map(directory: DataDirectory) -> str:
+    """Return the user's file of images (image: command) where there is one."""
+    path = directory.path / "images.yaml"
+    return str(path) if path.exists() else ""
+
+
+def simulated(directory: DataDirectory, plan: Plan) -> "list[KubeletConfig]":
+    from controlplane.kubelet import KubeletConfig
+
+    if plan.simulated_nodes < 1:
+        raise LauncherError("--simulated-nodes must be at least 1 here")
+    return [
+        KubeletConfig(
+            kubeconfig=str(directory.kubeconfig("simulated-nodes")),
+            node_name=f"simulated-{index}",
+            root_dir=str(directory.path / "nodes" / f"simulated-{index}"),
+            container_runtime="simulated",
+            node_lease_duration_seconds=40,
+            node_labels={"pilothouse/simulated": "true"},
+        )
+        for index in range(plan.simulated_nodes)
+    ]
+
+
+def proxy(directory: DataDirectory, plan: Plan, component: Component) -> "ProxyConfig":
+    from controlplane.network import ProxyConfig
+
+    return ProxyConfig(
+        kubeconfig=directory.kubeconfig("kube-proxy"),
+        node_name=component.name,
+        node_addresses=(component.host,),
+    )
