@@ -1,7 +1,19 @@
-"""etcd's services: translate, validate, delegate.  One file per service; the registry below is their order.
+"""etcd's services: translate, validate, delegate.  One file per service; services.py is their registry and order.
 
-    kv.py watch.py lease.py cluster.py maintenance.py      health.py (gRPC health, /health, /livez, /readyz, /version, /metrics)
-    watch_hub.py   watchers: synced, catching up, slow; the events of a turn are encoded once and shared
+    kv.py watch.py lease.py cluster.py maintenance.py auth.py     one service each; what is not here answers Unimplemented
+    health.py      gRPC health; over HTTP /health, /livez, /readyz, /version, /metrics (metrics.py)
+    node.py        what they share: the member (MemberPort), the state, limits, the header of every answer
+    watch_hub.py   watchers: synced, catching up, slow; the events of a turn are encoded once and shared (interest.py)
     lessor.py      leases on the leader: expiry by an injected clock, renewals, re-arming after a leader change
+    scrubber.py    takes away, in slices, what compaction made garbage
+    leader_guard.py  cuts streams that asked for a leader when there is none
     errors.py      the one table: failure -> gRPC code and etcd's exact text
+
+    services = Services(member, state, limits, random, loop)
+    server = Server(services.routes(), http1=services.http);  services.stop()
 """
+
+from kvstore.api.node import ApiLimits, MemberPort
+from kvstore.api.services import Services
+
+__all__ = ["ApiLimits", "MemberPort", "Services"]

@@ -6,7 +6,7 @@ from kvstore.mvcc import errors, layout
 from kvstore.mvcc.errors import Failure
 from kvstore.pb.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
 
-__all__ = ["check_delete_range", "check_put", "check_range", "check_txn", "is_read_only"]
+__all__ = ["check_delete_range", "check_put", "check_range", "check_txn", "is_plain_get", "is_read_only"]
 
 MAX_TXN_OPERATIONS = 128
 
@@ -21,6 +21,20 @@ def check_range(request: RangeRequest) -> Failure | None:
     if request.sort_order not in _SORT_ORDERS or request.sort_target not in _SORT_TARGETS:
         return errors.INVALID_SORT_OPTION
     return None
+
+
+def is_plain_get(request: RangeRequest) -> bool:
+    """Tell whether a Range asks for the newest version of one key, whole: the cheapest and most frequent of reads."""
+    return not (
+        request.range_end
+        or request.revision > 0
+        or request.count_only
+        or request.keys_only
+        or request.min_mod_revision
+        or request.max_mod_revision
+        or request.min_create_revision
+        or request.max_create_revision
+    )
 
 
 def check_put(request: PutRequest) -> Failure | None:

@@ -43,6 +43,7 @@ class StateMachine:
         self._batch: list[tuple[int, int, bytes]] = []  # commands since the last commit
         self._revisions: list[tuple[int, tuple[Change, ...]]] = []  # of this turn
         self._working = self._open()
+        self._told_compacted = self._working.compacted
 
     def _open(self) -> Working:
         working = Working(self._store.begin())
@@ -107,8 +108,9 @@ class StateMachine:
     def end_of_turn(self) -> None:
         """Tell the listeners what the entries since the last turn did, if anything."""
         working = self._working
-        if not self._revisions and not working.lease_changes:
+        if not self._revisions and not working.lease_changes and working.compacted == self._told_compacted:
             return
+        self._told_compacted = working.compacted
         turn = Turn(working.revision, tuple(self._revisions), tuple(working.lease_changes), working.compacted)
         self._revisions = []
         working.lease_changes = []
@@ -116,7 +118,7 @@ class StateMachine:
             listener(turn)
 
     def on_turn(self, listener: Callable[[Turn], None]) -> None:
-        """Call `listener` at the end of each turn that changed a key or a lease, and after a restore."""
+        """Call `listener` at the end of each turn that changed a key or a lease or compacted, and after a restore."""
         self._listeners.append(listener)
 
     def commit(self) -> int:
@@ -207,6 +209,11 @@ class StateMachine:
     def compacted(self) -> int:
         """Reads and watches below this revision are refused; 0 when nothing was compacted."""
         return self._working.compacted
+
+    @property
+    def is_scrubbed(self) -> bool:
+        """Whether compaction has left no garbage."""
+        return self._working.scrubbed >= self._working.compacted
 
     def newest(self, key: bytes) -> bytes | None:
         """Return the encoded KeyValue of a living key."""

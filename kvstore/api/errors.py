@@ -1,0 +1,28 @@
+"""The one table: why a request failed -> gRPC code and etcd's exact text.  The state's own refusals: kvstore.mvcc.errors."""
+
+from kvstore.mvcc.errors import Failure
+from kvstore.rpc import Call, Code
+
+__all__ = ["refuse"]
+
+MALFORMED = Failure(Code.INTERNAL, "grpc: error unmarshalling request")
+REQUEST_TOO_LARGE = Failure(Code.INVALID_ARGUMENT, "etcdserver: request is too large")
+LEASE_TTL_TOO_LARGE = Failure(Code.OUT_OF_RANGE, "etcdserver: too large lease TTL")
+LEASE_NOT_FOUND = Failure(Code.NOT_FOUND, "etcdserver: requested lease not found")
+NO_LEADER = Failure(Code.UNAVAILABLE, "etcdserver: no leader")
+TIMED_OUT = Failure(Code.UNAVAILABLE, "etcdserver: request timed out")
+STOPPED = Failure(Code.UNAVAILABLE, "etcdserver: server stopped")
+NOT_LEADER = Failure(Code.FAILED_PRECONDITION, "etcdserver: not leader")
+BAD_TRANSFEREE = Failure(Code.FAILED_PRECONDITION, "etcdserver: bad leader transferee")
+NOT_FOR_LEARNER = Failure(Code.FAILED_PRECONDITION, "etcdserver: rpc not supported for learner")
+UNKNOWN_HEALTH_SERVICE = Failure(Code.NOT_FOUND, "unknown service")
+
+# Reasons in a WatchResponse that cancels; they are text, not status
+DUPLICATE_WATCH_ID = "mvcc: duplicate watch ID provided on the WatchStream"
+EMPTY_WATCH_RANGE = "mvcc: watcher range is empty"
+NEGATIVE_WATCH_START = "etcdserver: mvcc: required revision has been compacted"
+
+
+def refuse(call: Call, failure: Failure) -> None:
+    """End `call` with `failure`."""
+    call.fail(failure.code, failure.text)

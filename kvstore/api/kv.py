@@ -1,0 +1,142 @@
+"""KV: Range, Put, DeleteRange, Txn, Compact.
+
+A write is proposed as the client's own bytes. A read waits for the linearizable barrier unless it is serializable, and
+is answered with stored bytes. RangeStream is left to the server's own answer, Unimplemented: clients fall back to Range.
+"""
+
+from kvstore.api import errors
+from kvstore.api.decoding import decode
+from kvstore.api.node import Node
+from kvstore.api.scrubber import Scrubber
+from kvstore.mvcc import checks, commands, wire
+from kvstore.mvcc import errors as state_errors
+from kvstore.mvcc.errors import Failure
+from kvstore.pb.rpc_pb2 import CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
+from kvstore.rpc import Call, Streaming, Unary
+
+__all__ = ["KvService"]
+
+_ONE_PAIR = b"\x20\x01"  # RangeResponse.count = 1
+
+
+class KvService:
+    """The handlers of etcdserverpb.KV."""
+
+    def __init__(self, node: Node, scrubber: Scrubber) -> None:
+        self._node = node
+        self._state = node.state
+        self._scrubber = scrubber
+
+    def routes(self) -> dict[str, Unary | Streaming]:
+        """Return the handlers by path."""
+        return {
+            "/etcdserverpb.KV/Range": Unary(self.range),
+            "/etcdserverpb.KV/Put": Unary(self.put),
+            "/etcdserverpb.KV/DeleteRange": Unary(self.delete_range),
+            "/etcdserverpb.KV/Txn": Unary(self.txn),
+            "/etcdserverpb.KV/Compact": Unary(self.compact),
+        }
+
+    def range(self, call: Call, message: bytes) -> None:
+        """Answer Range."""
+        request = decode(call, RangeRequest, message)
+        if request is None or not self._node.admit(call):
+            return
+        failure = checks.check_range(request)
+        if failure is not None:
+            errors.refuse(call, failure)
+        elif request.serializable:
+            self._answer_range(call, request)
+        else:
+            self._node.read(call, lambda: self._answer_range(call, request))
+
+    def _answer_range(self, call: Call, request: RangeRequest) -> None:
+        state, key = self._state, request.key
+        if checks.is_plain_get(request):
+            pair = state.newest(key)
+            header = self._node.header(state.revision)
+            if pair is None:
+                call.reply(header)
+            else:
+                call.reply(b"".join((header, b"\x12", wire.varint(len(pair)), pair, _ONE_PAIR)))
+            return
+        found = state.range(request)
+        if isinstance(found, Failure):
+            errors.refuse(call, found)
+        else:
+            call.reply(self._node.header(state.revision) + found.body())
+
+    def _may_write(self, call: Call, message: bytes, failure: Failure | None, needs_space: bool) -> bool:
+        if failure is None and len(message) > self._node.limits.max_request_bytes:
+            failure = errors.REQUEST_TOO_LARGE
+        if failure is None and needs_space and not self._node.has_space():
+            failure = state_errors.NO_SPACE
+        if failure is not None:
+            errors.refuse(call, failure)
+        return failure is None and self._node.admit(call)
+
+    def put(self, call: Call, message: bytes) -> None:
+        """Answer Put."""
+        request = decode(call, PutRequest, message)
+        if request is not None and self._may_write(call, message, checks.check_put(request), True):
+            self._node.propose(call, commands.PUT, message)
+
+    def delete_range(self, call: Call, message: bytes) -> None:
+        """Answer DeleteRange."""
+        request = decode(call, DeleteRangeRequest, message)
+        if request is not None and self._may_write(call, message, checks.check_delete_range(request), False):
+            self._node.propose(call, commands.DELETE_RANGE, message)
+
+    def txn(self, call: Call, message: bytes) -> None:
+        """Answer Txn; one that only reads does not go through the log."""
+        request = decode(call, TxnRequest, message)
+        if request is None:
+            return
+        failure = checks.check_txn(request, self._node.limits.max_txn_operations)
+        if failure is None and checks.is_read_only(request):
+            self._read_txn(call, request)
+        elif self._may_write(call, message, failure, _has_put(request)):
+            self._node.propose(call, commands.TXN, message)
+
+    def _read_txn(self, call: Call, request: TxnRequest) -> None:
+        if not self._node.admit(call):
+            return
+
+        def answer() -> None:
+            outcome = self._state.read_txn(request)
+            self._node.answer(call, outcome.revision, outcome.body, outcome.failure)
+
+        if _is_serializable(request):
+            answer()
+        else:
+            self._node.read(call, answer)
+
+    def compact(self, call: Call, message: bytes) -> None:
+        """Answer Compact: reads below the revision fail from now on; the room is regained in the background."""
+        request = decode(call, CompactionRequest, message)
+        if request is None or not self._node.admit(call):
+            return
+        if request.physical:
+            self._node.propose(call, commands.COMPACT, message, self._scrubber.when_done)
+        else:
+            self._node.propose(call, commands.COMPACT, message)
+
+
+def _has_put(request: TxnRequest) -> bool:
+    return any(
+        operation.HasField("request_put")
+        or (operation.HasField("request_txn") and _has_put(operation.request_txn))
+        for branch in (request.success, request.failure)
+        for operation in branch
+    )
+
+
+def _is_serializable(request: TxnRequest) -> bool:
+    """Whether every range of a read-only Txn may be stale. One with comparisons only, or nothing, must not be."""
+    operations = [operation for branch in (request.success, request.failure) for operation in branch]
+    return bool(operations) and all(
+        operation.request_range.serializable
+        if operation.HasField("request_range")
+        else _is_serializable(operation.request_txn)
+        for operation in operations
+    )

@@ -1,0 +1,182 @@
+"""When leases end.  The leader alone keeps deadlines; a lease ends by an entry of the log, never by a clock alone.
+
+On becoming leader, every lease gets its full TTL and one election time-out more: the former leader may have promised a
+renewal as late as that. An expiry names the term of the decision and the lease's generation, and is void when either has
+changed by the time it is applied (kvstore.mvcc.leases). Renewals reach the leader as a question from member to member.
+
+    renew(lease, done)         done(TTL in seconds), 0 when there is no such lease, None when no leader answered
+    time_to_live(lease, done)  done(remaining whole seconds), -1 when there is no such lease, None as above
+"""
+
+import struct
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+from kvstore.api.node import Answer, Node
+from kvstore.member.ports import Failed, Result
+from kvstore.mvcc import commands
+from kvstore.mvcc.leases import LeaseRecord, encode_expiry
+from kvstore.mvcc.working import Turn
+
+__all__ = ["Lessor"]
+
+SCAN_SECONDS = 0.5
+MAX_EXPIRED_IN_ENTRY = 1000
+RENEW = "lease/renew"
+TIME_TO_LIVE = "lease/time-to-live"
+
+_LEASE = struct.Struct(">q")
+_SECONDS = struct.Struct(">q")
+
+Seconds = Callable[[int | None], None]
+
+
+class Lessor:
+    """`clock()` is the loop's time, `later(seconds, function)` its call_later."""
+
+    def __init__(
+        self, node: Node, clock: Callable[[], float], later: Callable[[float, Callable[[], None]], object]
+    ) -> None:
+        self._node = node
+        self._clock = clock
+        self._later = later
+        self._deadlines: dict[int, float] = {}  # of the leader; empty elsewhere
+        self._queue: list[tuple[float, int]] = []  # (deadline, lease), stale entries included
+        self._expiring: dict[int, list[Seconds]] = {}  # proposed, with the renewals that wait for what comes of it
+        self._is_stopped = False
+        node.state.on_turn(self._on_turn)
+        node.member.on_leadership(self._on_leadership)
+        node.member.answer(RENEW, self._answer_renew)
+        node.member.answer(TIME_TO_LIVE, self._answer_time_to_live)
+        if node.member.is_leader:
+            self._arm_all()
+        later(SCAN_SECONDS, self._scan)
+
+    def stop(self) -> None:
+        """Expire nothing from now on."""
+        self._is_stopped = True
+
+    # ---- deadlines ------------------------------------------------------------------------------------------------
+
+    def _arm(self, lease: int, seconds: float) -> None:
+        deadline = self._clock() + seconds
+        self._deadlines[lease] = deadline
+        heappush(self._queue, (deadline, lease))
+
+    def _arm_all(self) -> None:
+        extra_seconds = self._node.limits.election_timeout_seconds
+        for record in self._node.state.leases():
+            self._arm(record.lease, record.ttl_seconds + extra_seconds)
+
+    def _disarm_all(self) -> None:
+        self._deadlines.clear()
+        self._queue.clear()
+        waiting = [done for several in self._expiring.values() for done in several]
+        self._expiring.clear()
+        for done in waiting:
+            done(None)
+
+    def _on_leadership(self, leader: int, term: int) -> None:
+        self._disarm_all()
+        if self._node.member.is_leader:
+            self._arm_all()
+
+    def _on_turn(self, turn: Turn) -> None:
+        if not self._node.member.is_leader:
+            return
+        for change in turn.leases:
+            if change.ttl_seconds:
+                self._arm(change.lease, change.ttl_seconds)
+            else:
+                self._deadlines.pop(change.lease, None)
+                for done in self._expiring.pop(change.lease, ()):
+                    done(0)
+
+    def _scan(self) -> None:
+        """Propose the end of what is overdue, as one entry."""
+        if self._is_stopped:
+            return
+        self._later(SCAN_SECONDS, self._scan)
+        if not self._node.member.is_leader:
+            return
+        expired: list[LeaseRecord] = []
+        now = self._clock()
+        while self._queue and self._queue[0][0] <= now and len(expired) < MAX_EXPIRED_IN_ENTRY:
+            deadline, lease = heappop(self._queue)
+            if self._deadlines.get(lease) != deadline:
+                continue  # renewed or gone since
+            record = self._node.state.lease(lease)
+            if record is not None:
+                expired.append(record)
+                self._expiring.setdefault(lease, [])
+        if expired:
+            payload = encode_expiry(self._node.member.term, expired)
+            self._node.member.propose(commands.LEASE_EXPIRE + payload, lambda result: self._expired(expired, result))
+
+    def _expired(self, expired: list[LeaseRecord], result: Result) -> None:
+        """The entry was applied, or not: what is still there is tried again."""
+        for record in expired:
+            waiting = self._expiring.pop(record.lease, ())
+            is_gone = self._node.state.lease(record.lease) is None
+            if not is_gone and record.lease in self._deadlines:
+                self._arm(record.lease, SCAN_SECONDS if isinstance(result, Failed) else 0.0)
+            for done in waiting:
+                done(0 if is_gone else None)
+
+    # ---- questions ------------------------------------------------------------------------------------------------
+
+    def renew(self, lease: int, done: Seconds) -> None:
+        """Give `lease` its full TTL again, on the leader wherever it is."""
+        if self._node.member.is_leader:
+            self._renew_here(lease, done)
+        else:
+            self._ask(RENEW, lease, done)
+
+    def _renew_here(self, lease: int, done: Seconds) -> None:
+        record = self._node.state.lease(lease)
+        if record is None:
+            done(0)
+        elif lease in self._expiring:  # too late, most likely: wait for what the entry does
+            self._expiring[lease].append(done)
+        else:
+            self._arm(lease, record.ttl_seconds)
+            done(record.ttl_seconds)
+
+    def time_to_live(self, lease: int, done: Seconds) -> None:
+        """Find the remaining time of `lease`, as the leader sees it."""
+        if self._node.member.is_leader:
+            done(self._remaining(lease))
+        else:
+            self._ask(TIME_TO_LIVE, lease, done)
+
+    def _remaining(self, lease: int) -> int:
+        deadline = self._deadlines.get(lease)
+        return -1 if deadline is None else max(int(deadline - self._clock()), 0)
+
+    def _ask(self, subject: str, lease: int, done: Seconds) -> None:
+        leader = self._node.member.leader
+
+        def finish(answer: bytes | None) -> None:
+            done(_SECONDS.unpack(answer)[0] if answer is not None and len(answer) == _SECONDS.size else None)
+
+        if leader:
+            self._node.member.ask(leader, subject, _LEASE.pack(lease), finish)
+        else:
+            done(None)
+
+    def _answer_renew(self, payload: bytes, answer: Answer) -> None:
+        """Answer another member. Silence (an empty answer) when this one does not lead: the asker tries again."""
+        if self._node.member.is_leader:
+            self._renew_here(_LEASE.unpack(payload)[0], lambda seconds: answer(_packed(seconds)))
+        else:
+            answer(b"")
+
+    def _answer_time_to_live(self, payload: bytes, answer: Answer) -> None:
+        if self._node.member.is_leader:
+            answer(_SECONDS.pack(self._remaining(_LEASE.unpack(payload)[0])))
+        else:
+            answer(b"")
+
+
+def _packed(seconds: int | None) -> bytes:
+    return b"" if seconds is None else _SECONDS.pack(seconds)

@@ -1,0 +1,83 @@
+"""The registry of services, and what runs behind them, wired together."""
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Protocol
+
+from kvstore.api.auth import AuthService
+from kvstore.api.cluster import ClusterService
+from kvstore.api.health import HealthService
+from kvstore.api.kv import KvService
+from kvstore.api.leader_guard import LeaderGuard, Timer
+from kvstore.api.lease import LeaseService
+from kvstore.api.lessor import Lessor
+from kvstore.api.maintenance import MaintenanceService
+from kvstore.api.metrics import Metrics
+from kvstore.api.node import ApiLimits, MemberPort, Node
+from kvstore.api.scrubber import Scrubber
+from kvstore.api.watch import WatchService
+from kvstore.api.watch_hub import WatchHub
+from kvstore.mvcc.state import StateMachine
+from kvstore.rpc import Http1Request, Http1Response, Streaming, Unary
+
+__all__ = ["Services"]
+
+PROGRESS_JITTER = 0.1  # of the interval, so that members do not notify in step
+
+
+class Loop(Protocol):
+    """What the services need of the running event loop."""
+
+    def time(self) -> float: ...
+    def call_soon(self, callback: Callable[[], object], /) -> object: ...
+    def call_later(self, delay: float, callback: Callable[[], object], /) -> Timer: ...
+
+
+class Services:
+    """All services of one member. Made before the first request; `stop` before the member stops."""
+
+    def __init__(self, member: MemberPort, state: StateMachine, limits: ApiLimits, random: Random, loop: Loop) -> None:
+        node = Node(member, state, limits)
+        self._loop = loop
+        self._random = random
+        self._limits = limits
+        self._is_stopped = False
+        self.hub = WatchHub(state, loop.call_soon)
+        self.lessor = Lessor(node, loop.time, loop.call_later)
+        self.scrubber = Scrubber(state, loop.call_later)
+        guard = LeaderGuard(node, loop.call_later)
+        watch = WatchService(node, self.hub, guard)
+        self._health = HealthService(node, Metrics(node, self.hub, watch, loop.time()).render)
+        self._services = (
+            KvService(node, self.scrubber),
+            watch,
+            LeaseService(node, self.lessor, guard, random, loop.call_later),
+            ClusterService(node),
+            MaintenanceService(node),
+            AuthService(node),
+            self._health,
+        )
+        self._schedule_progress()
+
+    def routes(self) -> dict[str, Unary | Streaming]:
+        """Return the handlers of all services by path."""
+        return {path: handler for service in self._services for path, handler in service.routes().items()}
+
+    def http(self, request: Http1Request) -> Awaitable[Http1Response]:
+        """Answer a request over HTTP/1.1."""
+        return self._health.http(request)
+
+    def stop(self) -> None:
+        """Expire and scrub nothing from now on."""
+        self._is_stopped = True
+        self.lessor.stop()
+        self.scrubber.stop()
+
+    def _schedule_progress(self) -> None:
+        interval = self._limits.watch_progress_notify_interval_seconds
+        self._loop.call_later(interval * (1 + PROGRESS_JITTER * self._random.random()), self._notify_progress)
+
+    def _notify_progress(self) -> None:
+        if not self._is_stopped:
+            self.hub.notify_progress()
+            self._schedule_progress()

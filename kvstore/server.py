@@ -1,0 +1,200 @@
+"""One member as a process: data directory, state, member, client API, from start to clean stop.
+
+    await run(config, stop=event, ready=callback)
+
+`ready` is called once clients are served and a leader is known; setting `stop` ends the member cleanly.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+from urllib.parse import urlsplit
+
+from kvstore.api import ApiLimits, Services
+from kvstore.member.config import MemberConfig
+from kvstore.member.driver import Driver, start_member
+from kvstore.member.ports import Result
+from kvstore.mvcc import layout
+from kvstore.mvcc.state import StateMachine
+from kvstore.rpc import Limits, Server
+from kvstore.storage.data_dir import DataDirectory
+from kvstore.storage.lmdb_store import LmdbStore
+
+__all__ = ["ServerOptions", "run"]
+
+logger = logging.getLogger("kvstore.server")
+
+MESSAGE_OVERHEAD_BYTES = 512 << 10  # a message may be so much larger than a request
+MAX_STREAMS = 1 << 20  # of one connection, whatever the flag says: HTTP/2's ids would last for no more
+STOP_GRACE_SECONDS = 0.2  # for answers on their way
+TRANSFER_SECONDS = 0.5  # a leader that stops hands over, if that takes no longer
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """What concerns the client API alone, named as etcd's flags."""
+
+    listen_metrics_urls: tuple[str, ...] = ()
+    watch_progress_notify_interval_seconds: float = 600.0
+
+
+async def run(
+    config: MemberConfig,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    options: ServerOptions | None = None,
+    random: Random | None = None,
+) -> None:
+    """Run a member until `stop` is set.
+
+    Raises DataDirectoryInUse, WrongDataDirectory, CorruptLog, OSError (an address is in use), and whatever ended the
+    member when it ended by itself.
+    """
+    directory = DataDirectory(config.data_dir)
+    try:
+        store = LmdbStore(directory.state_path, layout.TABLES)
+        try:
+            await _run(config, options or ServerOptions(), StateMachine(store), directory, stop, ready, random or Random())
+        finally:
+            store.close()
+    finally:
+        directory.close()
+
+
+async def _run(
+    config: MemberConfig,
+    options: ServerOptions,
+    state: StateMachine,
+    directory: DataDirectory,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    random: Random,
+) -> None:
+    driver = await start_member(
+        config,
+        directory,
+        state,
+        random,
+        server_context=_server_context(
+            config.peer_cert_file, config.peer_key_file, config.peer_trusted_ca_file, config.peer_client_cert_auth
+        ),
+        client_context=_client_context(config.peer_cert_file, config.peer_key_file, config.peer_trusted_ca_file),
+    )
+    servers: list[Server] = []
+    services = Services(driver.member, state, _api_limits(config, options), random, driver.loop)
+    try:
+        servers = await _listen(config, options, services)
+        leader_known = _leader_known(driver)
+        if await _first(stop, driver, leader_known.wait()):
+            logger.info("ready to serve client requests on %s", ", ".join(config.listen_client_urls))
+            ready()
+            await _first(stop, driver)
+    finally:
+        services.stop()
+        await _hand_over(driver)
+        await driver.stop()
+        for server in servers:
+            await server.stop(STOP_GRACE_SECONDS)
+
+
+def _api_limits(config: MemberConfig, options: ServerOptions) -> ApiLimits:
+    return ApiLimits(
+        max_request_bytes=config.max_request_bytes,
+        max_txn_operations=config.max_txn_ops,
+        quota_backend_bytes=config.quota_backend_bytes,
+        election_timeout_seconds=config.election_timeout_milliseconds / 1000,
+        watch_progress_notify_interval_seconds=options.watch_progress_notify_interval_seconds,
+    )
+
+
+async def _listen(config: MemberConfig, options: ServerOptions, services: Services) -> list[Server]:
+    limits = Limits(
+        message_bytes=config.max_request_bytes + MESSAGE_OVERHEAD_BYTES,
+        concurrent_streams=min(config.max_concurrent_streams, MAX_STREAMS),
+    )
+    context = _server_context(config.cert_file, config.key_file, config.trusted_ca_file, config.client_cert_auth)
+    clients = Server(services.routes(), http1=services.http, limits=limits)
+    metrics = Server({}, http1=services.http)
+    for server, urls in ((clients, config.listen_client_urls), (metrics, options.listen_metrics_urls)):
+        await _listen_on(server, urls, context)
+    return [clients, metrics]
+
+
+async def _listen_on(server: Server, urls: Iterable[str], context: ssl.SSLContext | None) -> None:
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme == "https" and context is None:
+            raise ValueError(f"{url} needs --cert-file and --key-file")
+        host = None if parts.hostname in (None, "") else parts.hostname
+        await server.start(host or "0.0.0.0", parts.port or 2379, context if parts.scheme == "https" else None)
+
+
+def _leader_known(driver: Driver) -> asyncio.Event:
+    known = asyncio.Event()
+    if driver.member.leader:
+        known.set()
+
+    def on_leadership(leader: int, term: int) -> None:
+        if leader:
+            known.set()
+
+    driver.member.on_leadership(on_leadership)
+    return known
+
+
+async def _first(stop: asyncio.Event, driver: Driver, *others: Coroutine[Any, Any, bool]) -> bool:
+    """Wait for `stop`, the member's own end (raised here), or another event; return whether it was the latter."""
+    stopping = asyncio.ensure_future(stop.wait())
+    waits = [asyncio.ensure_future(other) for other in others]
+    ends: list[asyncio.Future[Any]] = [stopping, driver.failed, *waits]
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if driver.failed.done():
+            driver.failed.result()
+        return not stopping.done()
+    finally:
+        for wait in (stopping, *waits):
+            wait.cancel()
+
+
+async def _hand_over(driver: Driver) -> None:
+    """Let another voter lead before this one goes, so that clients hardly notice."""
+    member = driver.member
+    if not member.is_leader or driver.failed.done():
+        return
+    others = [one.member_id for one in member.status().members if one.member_id != member.member_id and not one.is_learner]
+    if not others:
+        return
+    moved = asyncio.Event()
+
+    def finish(result: Result) -> None:
+        moved.set()
+
+    member.transfer_leadership(others[0], finish)
+    try:
+        await asyncio.wait_for(moved.wait(), TRANSFER_SECONDS)
+    except TimeoutError:
+        logger.warning("no other member took over the lead in %.1f s", TRANSFER_SECONDS)
+
+
+def _server_context(cert_file: str, key_file: str, ca_file: str, client_auth: bool) -> ssl.SSLContext | None:
+    if not cert_file or not key_file:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca_file or None)
+    context.load_cert_chain(cert_file, key_file)
+    context.verify_mode = ssl.CERT_REQUIRED if client_auth else ssl.CERT_OPTIONAL if ca_file else ssl.CERT_NONE
+    return context
+
+
+def _client_context(cert_file: str, key_file: str, ca_file: str) -> ssl.SSLContext | None:
+    if not cert_file and not ca_file:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca_file or None)
+    if cert_file and key_file:
+        context.load_cert_chain(cert_file, key_file)
+    return context
