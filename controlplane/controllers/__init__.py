@@ -16,7 +16,19 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from controlplane.controllers import deployment, namespace, replicaset, replicationcontroller, root_ca, serviceaccount
+from controlplane.controllers import (
+    deployment,
+    endpoints,
+    endpointslice,
+    namespace,
+    node_lifecycle,
+    pod_gc,
+    replicaset,
+    replicationcontroller,
+    root_ca,
+    serviceaccount,
+    taint_eviction,
+)
 from controlplane.controllers._manager import Manager, Registry
 from controlplane.controllers.config import ControllerManagerConfig
 from controlplane.machinery.client import ApiClient
@@ -26,20 +38,33 @@ from controlplane.machinery.controller import Reconciler
 __all__ = ["CONTROLLERS", "ControllerManagerConfig", "run"]
 
 
-def _root_ca(config: ControllerManagerConfig) -> Reconciler | None:
+def _root_ca(config: ControllerManagerConfig, clock: Clock) -> Reconciler | None:
     if not config.root_ca_file:
         return None
     return root_ca.RootCaPublisher(Path(config.root_ca_file).read_text())
 
 
+def _node_lifecycle(config: ControllerManagerConfig, clock: Clock) -> Reconciler:
+    return node_lifecycle.NodeLifecycle(
+        clock, config.node_monitor_grace_period_seconds, config.node_startup_grace_period_seconds
+    )
+
+
 # Name (as kube-controller-manager's --controllers knows it) -> its maker; None from a maker: not configured.
 CONTROLLERS: Registry = {
-    namespace.NamespaceController.NAME: lambda config: namespace.NamespaceController(),
-    serviceaccount.NAME: lambda config: serviceaccount,
+    namespace.NamespaceController.NAME: lambda config, clock: namespace.NamespaceController(),
+    serviceaccount.NAME: lambda config, clock: serviceaccount,
     root_ca.RootCaPublisher.NAME: _root_ca,
-    deployment.NAME: lambda config: deployment,
-    replicaset.NAME: lambda config: replicaset,
-    replicationcontroller.NAME: lambda config: replicationcontroller,
+    deployment.NAME: lambda config, clock: deployment,
+    replicaset.NAME: lambda config, clock: replicaset,
+    replicationcontroller.NAME: lambda config, clock: replicationcontroller,
+    endpoints.NAME: lambda config, clock: endpoints,
+    endpointslice.NAME: lambda config, clock: endpointslice,
+    node_lifecycle.NodeLifecycle.NAME: _node_lifecycle,
+    taint_eviction.NAME: lambda config, clock: taint_eviction,
+    pod_gc.PodGarbageCollector.NAME: lambda config, clock: pod_gc.PodGarbageCollector(
+        config.terminated_pod_gc_threshold
+    ),
 }
 
 

@@ -19,7 +19,7 @@ log = logging.getLogger("controlplane.controllers")
 
 DEFAULT_CONCURRENCY = 5
 
-Registry = dict[str, Callable[[ControllerManagerConfig], Reconciler | None]]
+Registry = dict[str, Callable[[ControllerManagerConfig, Clock], Reconciler | None]]
 
 
 def chosen(registry: Registry, selection: Sequence[str]) -> list[str]:
@@ -42,7 +42,7 @@ class Manager:
         self._random = random
         makers = [registry[name] for name in chosen(registry, config.controllers)]
         # Made here and not on winning: a configuration that cannot be served must be refused at the start.
-        self._makers = [maker for maker in makers if maker(config) is not None]
+        self._makers = [maker for maker in makers if maker(config, clock) is not None]
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Compete and lead until `stop` is set."""
@@ -78,7 +78,7 @@ class Manager:
         recorder = EventRecorder(self._client, "controllermanager", clock=self._clock, random=self._random)
         controllers = []
         for maker in self._makers:
-            reconciler = maker(config)
+            reconciler = maker(config, self._clock)
             assert reconciler is not None
             controllers.append(
                 Controller(

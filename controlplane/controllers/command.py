@@ -73,7 +73,7 @@ def _concurrency_flags(function: Any) -> Any:
 @click.option(
     "--node-monitor-grace-period", type=duration, default="50s", help="A node silent for this long is Unknown."
 )
-@click.option("--node-monitor-period", type=duration, default="5s", help="How late that may be noticed.")
+@click.option("--node-monitor-period", type=duration, default="5s", help="Ignored: nothing here polls.")
 @click.option(
     "--node-startup-grace-period", type=duration, default="1m", help="The same for a node that never reported."
 )
@@ -116,7 +116,6 @@ def config_from_flags(flags: dict[str, Any]) -> ControllerManagerConfig:
         leader_elect_resource_name=flags["leader_elect_resource_name"],
         leader_elect_resource_namespace=flags["leader_elect_resource_namespace"],
         node_monitor_grace_period_seconds=flags["node_monitor_grace_period"],
-        node_monitor_period_seconds=flags["node_monitor_period"],
         node_startup_grace_period_seconds=flags["node_startup_grace_period"],
         service_account_private_key_file=flags["service_account_private_key_file"] or "",
         root_ca_file=flags["root_ca_file"] or "",

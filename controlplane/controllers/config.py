@@ -25,7 +25,6 @@ class ControllerManagerConfig:
     leader_elect_resource_name: str = "kube-controller-manager"
     leader_elect_resource_namespace: str = "kube-system"
     node_monitor_grace_period_seconds: float = 50.0
-    node_monitor_period_seconds: float = 5.0
     node_startup_grace_period_seconds: float = 60.0
     service_account_private_key_file: str = ""  # PEM; without it no token Secrets are filled
     service_account_issuer: str = "kubernetes/serviceaccount"  # of legacy tokens

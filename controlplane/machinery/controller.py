@@ -91,8 +91,9 @@ Watch = Kind | Owned | Related | Reads
 class Reconciler(Protocol):
     """A controller: a module or an object. `plan` is pure and may not wait; `observe` reads caches and nothing else.
 
-    One that must ask the API something that no cache holds also has `async def fetch(observed, client) -> observed`, which runs
-    between the two.
+    One that must ask the API something that no cache holds also has `async def fetch(observed, client) -> observed`,
+    which runs between the two. One that finds its keys itself has `async def setup(queue, informers, client)`, which
+    runs first.
     """
 
     @property
@@ -111,6 +112,7 @@ class Reconciler(Protocol):
 
 
 Fetch = Callable[[Any, ApiClient], Awaitable[Any]]
+Setup = Callable[[WorkQueue[str], InformerFactory, ApiClient], Awaitable[None]]
 
 
 class Controller:
@@ -131,6 +133,8 @@ class Controller:
         self.queue: WorkQueue[str] = WorkQueue(random)
         self._reconciler = reconciler
         self._fetch: Fetch | None = getattr(reconciler, "fetch", None)
+        self._setup: Setup | None = getattr(reconciler, "setup", None)
+        self._factory = informers
         self._client = client
         self._recorder = recorder
         self._clock = clock
@@ -138,7 +142,7 @@ class Controller:
         self._tasks: set[asyncio.Task[None]] = set()
         self._informers = {watch.resource: informers.informer(watch.resource) for watch in reconciler.WATCHES}
         self.caches = Caches(self._informers)
-        self._executor = Executor(client, recorder, self._informers, self.name)
+        self._executor = Executor(client, recorder, informers, self.name)
 
     async def run(self) -> None:
         """Work until cancelled; the factory must have been started."""
@@ -148,6 +152,8 @@ class Controller:
             if not isinstance(watch, Reads):
                 self._informers[watch.resource].add_handler(self._handler(watch))
         try:
+            if self._setup is not None:
+                await self._setup(self.queue, self._factory, self._client)
             while True:
                 await self._slots.acquire()
                 key = await self.queue.get()
@@ -221,9 +227,7 @@ class Controller:
 class Executor:
     """Does what plans say, and waits until the caches show it."""
 
-    def __init__(
-        self, client: ApiClient, recorder: EventRecorder, informers: dict[Resource, Informer], component: str
-    ) -> None:
+    def __init__(self, client: ApiClient, recorder: EventRecorder, informers: InformerFactory, component: str) -> None:
         self._client = client
         self._recorder = recorder
         self._component = component
@@ -326,28 +330,26 @@ def _is_as_well(action: Action, error: ApiError) -> bool:
 class _Barrier:
     """What the caches must show before the key is worked on again."""
 
-    def __init__(self, informers: dict[Resource, Informer]) -> None:
+    def __init__(self, informers: InformerFactory) -> None:
         self._informers = informers
-        self._revisions: dict[Resource, int] = {}
-        self._gone: list[tuple[Resource, str, str]] = []
+        self._revisions: dict[Informer, int] = {}
+        self._gone: list[tuple[Informer, str, str]] = []
 
     def add(self, action: Action, answer: Object) -> None:
         """Note the answer to a write."""
-        if action.resource not in self._informers:
+        informer = self._informers.find(action.resource)
+        if informer is None:
             return
         if answer.get("kind") != "Status":
-            revision = revision_of(answer)
-            self._revisions[action.resource] = max(revision, self._revisions.get(action.resource, 0))
+            self._revisions[informer] = max(revision_of(answer), self._revisions.get(informer, 0))
         elif isinstance(action, Delete):
-            self._gone.append((action.resource, key_of(action.object), action.object["metadata"].get("uid", "")))
+            self._gone.append((informer, key_of(action.object), action.object["metadata"].get("uid", "")))
 
     async def wait(self) -> None:
         """Return when the caches show all of it, or after BARRIER_SECONDS."""
-        for resource, revision in self._revisions.items():
-            informer = self._informers[resource]
+        for informer, revision in self._revisions.items():
             await informer.wait_for(partial(_has_seen, informer, revision), BARRIER_SECONDS)
-        for resource, key, uid in self._gone:
-            informer = self._informers[resource]
+        for informer, key, uid in self._gone:
             await informer.wait_for(partial(_is_gone, informer.cache, key, uid), BARRIER_SECONDS)
 
 
