@@ -3,10 +3,11 @@
     ports.py       what a member needs of the world: StateMachine, Log, Transport, Disk (protocols); Ok | Failed
     member.py      Member: the inbox, the turn
     waiters.py     proposals and reads that wait for their end
+    upkeep.py      commits of the state, compaction of the log, snapshots out and in
     membership.py  the table of members: names and URLs, replicated in the log
     envelope.py    the entry's data: kind, proposing member, request number, then the client's own bytes
     wire.py        messages as bytes (proto/kvstore/pb/raft.proto)
-    transport.py   messages between members over kvstore.rpc; snapshots streamed in chunks
+    transport.py   messages between members over kvstore.rpc; snapshots streamed in chunks;  links.py  its sending side
     driver.py      the asyncio shell: ticks, disk thread, wake-ups; makes a whole member of a config and a state machine
     config.py      MemberConfig: names, URLs, timing; flags of etcd map to it one to one
 
@@ -22,10 +23,10 @@ Disk acknowledgements, peer messages and ticks re-enter by the same inbox. Nothi
     member.answer(subject, handler: Callable[[bytes, Callable[[bytes], None]], None])     how this member answers it
     cheap attributes for response headers: member.cluster_id, member.member_id, member.term, member.leader,
     member.is_leader, member.applied_index, member.config (MemberConfig)
-Result = Ok(value) | Failed(code, text, certain). `done` is called once, from the turn loop (never from inside propose or
-read); it must not raise. A proposal that a dying leader provably lost is proposed again; it is never applied twice. What
-fails after config.request_timeout_seconds (5 s + 2 election time-outs): `etcdserver: no leader` (certain: it never left),
-`etcdserver: request timed out` (outcome unknown).
+Result = Ok(value) | Failed(code, text, certain). `done` is called once, from the turn loop (at once, from inside propose
+or read, only where the request is refused: stopped, too many requests); it must not raise. A proposal that a dying
+leader provably lost is proposed again; it is never applied twice. What waits longer than config.request_timeout_seconds
+(5 s + 2 election time-outs) fails: `etcdserver: no leader` (certain: it never left), `etcdserver: request timed out`.
 StateMachine port (kvstore.mvcc implements it; tests use a dict): see ports.py
     apply(index, term, data) -> value for the waiter;  skip(index, term);  end_of_turn();  commit() -> durable applied index
     snapshot() -> an iterator of chunks over one consistent view;  restore(chunks);  applied_index

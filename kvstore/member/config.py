@@ -49,7 +49,7 @@ class MemberConfig:
     peer_key_file: str = ""
     peer_trusted_ca_file: str = ""
     peer_client_cert_auth: bool = False
-    disk_thread: bool = False  # fsync of the log in a thread of its own instead of in the turn
+    disk_thread: bool = True  # the log is fsynced in a thread of its own while the turn goes on, not in the turn
     ids: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

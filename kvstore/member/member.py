@@ -31,13 +31,12 @@ from kvstore.member.ports import (
     StateMachine,
     Transport,
 )
+from kvstore.member.upkeep import Upkeep
 from kvstore.member.waiters import Numbers, Proposals, Reads
-from kvstore.member.wire import encode_header
 from kvstore.raft.configuration import make_configuration
 from kvstore.raft.core import Raft
 from kvstore.raft.types import (
     Campaign,
-    Compacted,
     Effects,
     Entry,
     EntryKind,
@@ -86,7 +85,8 @@ class Member:
         self.member_id = config.member_id
         self.cluster_id = config.cluster_id
         self._log, self._state, self._transport = log, state, transport
-        self._disk, self._snapshots, self._wake = disk, snapshots, wake
+        self._disk, self._wake = disk, wake
+        self._upkeep = Upkeep(config, log, state, transport, disk, snapshots)
         self._numbers = Numbers(random.getrandbits(31))
         restored = log.load(state.applied_index) or self._found_cluster()
         self.raft = Raft(config.raft_config(), restored, random)
@@ -95,13 +95,11 @@ class Member:
         self.term, self.leader, self.is_leader = self.raft.term, 0, False
         self._proposals, self._reads = Proposals(), Reads()
         self._inbox: list[Input] = []
-        self._incoming: dict[int, tuple[SnapshotMark, bytes]] = {}
         self._unsaved: list[Persist] = []
         self._is_saving = False
         self._promises: deque[tuple[int, tuple[Message, ...]]] = deque()
         self._ticks = 0
         self._is_holding = False  # a proposal or read was dropped: try again at the next tick or leader
-        self._committed, self._commit_tick = restored.applied, 0
         self._is_publishing = self._is_stopped = self._is_in_turn = False
         self._transfers: list[tuple[int, Done, int]] = []
         self._on_leadership: list[Callable[[int, int], None]] = []
@@ -207,7 +205,7 @@ class Member:
 
     def deliver_snapshot(self, install: InstallSnapshot, membership: bytes) -> None:
         """A snapshot is complete in Snapshots, under install.source."""
-        self._incoming[install.source] = (install.mark, membership)
+        self._upkeep.expect(install, membership)
         self.deliver(install)
 
     def on_unreachable(self, member: int) -> None:
@@ -231,8 +229,10 @@ class Member:
         self._reads.ask_again(self._ticks - READ_RETRY_TICKS)
         self._expire_transfers()
         self._publish()
-        self._commit_state()
-        self._compact()
+        self._upkeep.commit_if_due(self._ticks, self.applied_index)
+        compacted = self._upkeep.compact(self.raft.log, self.applied_index, self._membership)
+        if compacted is not None:
+            self._inbox.append(compacted)
         self._wake()
 
     def stop(self) -> None:
@@ -241,7 +241,7 @@ class Member:
         self._disk.drain()
         self._proposals.stop()
         self._reads.stop()
-        self._state.commit()
+        self._upkeep.commit()
 
     # The turn ----------------------------------------------------------------------------------------------------
 
@@ -288,6 +288,7 @@ class Member:
             self._transport.send(effects.send)
         if effects.install is not None:
             self._install(effects.install)
+        self._upkeep.forget_unwanted()
         if effects.persist is not None or effects.send_after_persist:
             self._persist(effects)
         if effects.apply:
@@ -302,6 +303,19 @@ class Member:
             self._is_holding = True
         for peer in effects.snapshots:
             self._send_snapshot(peer)
+
+    def _install(self, mark: SnapshotMark) -> None:
+        unsaved, self._unsaved = self._unsaved, []
+        self._membership = self._upkeep.install(mark, unsaved)
+        self.applied_index = mark.index
+        self._proposals.on_snapshot(mark.term)
+
+    def _send_snapshot(self, peer: int) -> None:
+        def on_done(index: int, complete: bool) -> None:
+            self._inbox.append(SnapshotSent(peer, index, complete))
+            self._wake()
+
+        self._upkeep.send_snapshot(self.raft, peer, self._membership, on_done)
 
     def _persist(self, effects: Effects) -> None:
         persist, promises = effects.persist, effects.send_after_persist
@@ -381,57 +395,3 @@ class Member:
 
     def _on_published(self, result: Ok | Failed) -> None:
         self._is_publishing = False
-
-    # State, snapshots, compaction --------------------------------------------------------------------------------
-
-    def _commit_state(self) -> None:
-        """Commit what is applied, at times: until then the log can bring it back."""
-        ahead = self.applied_index - self._committed
-        is_due = self._ticks - self._commit_tick >= self.config.backend_batch_ticks
-        if ahead and (is_due or ahead >= self.config.backend_batch_limit):
-            self._committed, self._commit_tick = self._state.commit(), self._ticks
-
-    def _compact(self) -> None:
-        """Drop the head of the log when it has grown too long, in entries or in bytes."""
-        log, config = self.raft.log, self.config
-        span = self.applied_index - log.snapshot.index
-        keep = config.snapshot_catchup_entries
-        if log.bytes > config.log_limit_bytes:
-            keep = min(keep, span * (config.log_limit_bytes // 2) // log.bytes)
-        elif span < config.snapshot_count + keep:
-            return
-        self._committed = self._state.commit()
-        index = self._committed - keep
-        if index <= log.snapshot.index:
-            return
-        mark, membership = log.mark(index), self._membership.encode()
-        self._inbox.append(Compacted(index))
-        self._disk.submit(lambda: self._log.compact(mark, membership), lambda: None)
-        logger.info("member %x: log compacted through %d", self.member_id, index)
-
-    def _send_snapshot(self, peer: int) -> None:
-        self._committed = self._state.commit()
-        mark = self.raft.log.mark(self._committed)
-        header = encode_header(InstallSnapshot(self.member_id, peer, self.raft.term, mark), self._membership.encode())
-        logger.info("member %x: sends a snapshot at %d to %x", self.member_id, mark.index, peer)
-
-        def on_done(complete: bool) -> None:
-            self._inbox.append(SnapshotSent(peer, mark.index, complete))
-            self._wake()
-
-        self._transport.send_snapshot(peer, header, self._state.snapshot(), on_done)
-
-    def _install(self, mark: SnapshotMark) -> None:
-        """Replace the state. The log is told before and after, so that a crash between leaves both old or both new."""
-        source, membership = next((s, m) for s, (known, m) in self._incoming.items() if known == mark)
-        self._disk.drain()
-        if self._unsaved:
-            self._log.save(*self._unsaved)
-            self._unsaved = []
-        self._log.begin_install(mark, membership)
-        self._state.restore(self._snapshots.take(source))
-        self._membership = decode_membership(membership)
-        self._committed = self.applied_index = mark.index
-        self._proposals.on_snapshot(mark.term)
-        del self._incoming[source]
-        logger.info("member %x: installed the snapshot at %d from %x", self.member_id, mark.index, source)
