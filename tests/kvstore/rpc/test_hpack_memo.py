@@ -14,13 +14,14 @@ LISTS = st.lists(st.tuples(NAMES, VALUES), max_size=5)
 STEPS = st.lists(st.one_of(LISTS, st.sampled_from([0, 64, 200, 4096])), max_size=30)
 
 
-@given(STEPS, st.randoms(use_true_random=False))
-def test_the_memo_says_what_a_decoder_without_memo_says(steps: list[object], chance: object) -> None:
+@given(STEPS)
+def test_the_memo_says_what_a_decoder_without_memo_says(steps: list[object]) -> None:
     encoder, plain = Encoder(), Decoder()
     memo: HeaderMemo[Fields] = HeaderMemo(lambda fields: fields, 65_536)
     for step in steps:
         if isinstance(step, int):
-            encoder.header_table_size = step
+            if step != encoder.header_table_size:  # hpack's encoder forgets a change that is followed by the same size
+                encoder.header_table_size = step
             continue
         block = encoder.encode(step, huffman=True)
         assert memo.get(block) == tuple(plain.decode(block, raw=True))
