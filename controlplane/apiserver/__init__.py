@@ -1,13 +1,20 @@
 """Kubernetes' API over HTTPS, on any etcd v3 store.
 
-    server.py       uvicorn, TLS, the client's certificate            app.py        the ASGI entry: one request, its context, its errors
-    request.py      path -> RequestInfo (verb, group, resource, ...)  negotiate.py  Accept and Content-Type
-    authn/          who: certificates, service account tokens         authz/        RBAC and bootstrap policy
-    admission/      mutate and validate, one plugin a file            verbs/        one verb a file
-    storage/        objects in the store: keys, compare-and-swap, continue tokens; watch cache
-    subresources/   status, scale, binding, log, token, eviction, proxy, one a file
-    discovery/      legacy and aggregated                             openapi/      v2 and v3 documents
-    tables/         columns per kind, one small file a group          registry/     per-resource strategy: what create and update do
+    runner.py       the life of one server: run()           config.py, command.py   what it is told
+    server.py       uvicorn, TLS, the client's certificate  app.py          the ASGI entry: one request, its errors
+    request.py      path -> RequestInfo (verb, group, ...)  negotiate.py    Accept and Content-Type
+    context.py      one request; Answer and Stream          services.py     what requests are served with
+    authn/          who: certificates, account tokens       authz/          RBAC and bootstrap policy
+    admission/      mutate and validate, one plugin a file  verbs/          one verb a file
+    storage/        objects in the store: compare-and-swap, pages, watch cache; `backend.py` is the port to the store
+    registry/       per-kind strategy: what create, update and delete do; pipeline.py is the order of the steps
+    subresources/   status, scale, binding, log, token, eviction, proxy, reviews, one a file
+    present.py      stored bytes -> object, list, Table, metadata, watch line
+    paths.py        what is no resource: health.py, /version, /metrics; mounts.py answers with the documents of
+    discovery/      legacy and aggregated                   openapi/        v2 and v3 documents
+    tables/         columns per kind, one small file a group
+    bootstrap.py    what a cluster has at first             masters.py      `default/kubernetes` and its endpoints
+    compaction.py   the store's history, cut by one server at a time
 
 An answer that lists or watches splices the stored bytes of objects; it never re-encodes them.
 """

@@ -57,12 +57,16 @@ class Words(click.ParamType[tuple[str, ...]]):
     name = "list"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        return value if isinstance(value, tuple) else tuple(each.strip() for each in str(value).split(",") if each.strip())
+        return (
+            value if isinstance(value, tuple) else tuple(each.strip() for each in str(value).split(",") if each.strip())
+        )
 
 
 _OPTIONS: Final = (
     click.option("--bind-address", default="127.0.0.1", show_default=True, help="The address to listen on."),
-    click.option("--advertise-address", default="", help="What default/kubernetes points to.  [default: --bind-address]"),
+    click.option(
+        "--advertise-address", default="", help="What default/kubernetes points to.  [default: --bind-address]"
+    ),
     click.option("--secure-port", type=click.IntRange(0, 65535), default=6443, show_default=True),
     click.option(
         "--etcd-servers",
@@ -80,7 +84,9 @@ _OPTIONS: Final = (
     click.option("--tls-cert-file", type=_FILE, required=True),
     click.option("--tls-private-key-file", type=_FILE, required=True),
     click.option("--client-ca-file", type=_FILE, help="Who signs client certificates."),
-    click.option("--service-account-issuer", default=ApiServerConfig.__dataclass_fields__["service_account_issuer"].default),
+    click.option(
+        "--service-account-issuer", default=ApiServerConfig.__dataclass_fields__["service_account_issuer"].default
+    ),
     click.option("--service-account-key-file", type=_FILE, multiple=True, help="Keys that verify tokens; repeatable."),
     click.option("--service-account-signing-key-file", type=_FILE, help="The key that signs tokens."),
     click.option("--service-account-max-token-expiration", type=Duration(), default="0", help="0: no limit."),
@@ -94,10 +100,19 @@ _OPTIONS: Final = (
     click.option("--default-not-ready-toleration-seconds", type=int, default=300, show_default=True),
     click.option("--default-unreachable-toleration-seconds", type=int, default=300, show_default=True),
     click.option("--event-ttl", type=Duration(), default="1h0m0s", show_default=True),
-    click.option("--min-request-timeout", type=int, default=1800, show_default=True, help="Seconds that a watch lives."),
-    click.option("--shutdown-delay-duration", "shutdown_grace", type=Duration(), default="5s", show_default=True, help="How long requests in flight may go on."),
+    click.option(
+        "--min-request-timeout", type=int, default=1800, show_default=True, help="Seconds that a watch lives."
+    ),
+    click.option(
+        "--shutdown-grace-period",
+        "shutdown_grace",
+        type=Duration(),
+        default="5s",
+        show_default=True,
+        help="How long requests in flight may go on.",
+    ),
     click.option("-v", "--v", "verbosity", type=int, default=0, help="0: information; 4 and more: debugging."),
-)  # fmt: skip
+)
 
 
 def _with_options(function: Any) -> Any:

@@ -1,13 +1,87 @@
-"""Where the pure documents of `discovery/` and `openapi/` become answers."""
+"""Where the pure documents of `discovery/` and `openapi/` become answers: content types, ETags, 304."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+from controlplane.apiserver import discovery
 from controlplane.apiserver.context import Answer, Context
+from controlplane.apiserver.storage import codec
+from controlplane.objects.scheme import Scheme
+
+_GROUP: Final = "apidiscovery.k8s.io"
+_AGGREGATED: Final = "APIGroupDiscoveryList"
+
+
+Version = Literal["v2", "v2beta1"]
+
+
+def _aggregated_version(accept: str) -> Version | None:
+    """v2 or v2beta1 when the client prefers an aggregated document; None for the legacy one."""
+    for part in accept.split(","):
+        media_type, *parameters = [piece.strip() for piece in part.split(";")]
+        named = dict(piece.split("=", 1) for piece in parameters if "=" in piece)
+        if named.get("as") == _AGGREGATED:
+            if named.get("g") != _GROUP or media_type != "application/json":
+                continue
+            if named.get("v") == "v2":
+                return "v2"
+            if named.get("v") == "v2beta1":
+                return "v2beta1"
+        elif media_type in ("application/json", "*/*", "application/*", "application/yaml"):
+            return None
+    return None
+
+
+@lru_cache(maxsize=16)
+def _aggregated(scheme: Scheme, core: bool, version: Version) -> tuple[bytes, bytes]:
+    """(document, ETag)."""
+    body = codec.encode_json(discovery.group_discovery_list(scheme, core=core, version=version))
+    return body, discovery.entity_tag(body).encode()
+
+
+def _matches(context: Context, tag: bytes) -> bool:
+    """Whether the client has this version already."""
+    return tag in [each.strip() for each in context.headers.get(b"if-none-match", b"").split(b",")]
+
+
+def _discovery_list(context: Context, *, core: bool) -> Answer:
+    scheme = context.services.scheme
+    version = _aggregated_version(context.header(b"accept"))
+    if version:
+        body, tag = _aggregated(scheme, core, version)
+        headers = ((b"etag", tag), (b"cache-control", b"public"), (b"vary", b"Accept"))
+        if _matches(context, tag):
+            return Answer(b"", 304, discovery.media_type(version), headers)
+        return Answer(body, 200, discovery.media_type(version), headers)
+    if core:
+        config = context.services.config
+        host = config.advertise_address or config.bind_address
+        document = discovery.api_versions(f"{host}:{config.secure_port}")
+    else:
+        document = discovery.api_group_list(scheme)
+    answer = context.answer(document)
+    return Answer(answer.body, 200, answer.media_type, ((b"vary", b"Accept"),))
 
 
 def discovery_answer(context: Context) -> Answer | None:
     """/api, /apis and below; None for a path that is not there."""
-    return None
+    segments = [each for each in context.info.path.path.split("/") if each]
+    scheme = context.services.scheme
+    document: Any = None
+    match segments:
+        case ["api"]:
+            return _discovery_list(context, core=True)
+        case ["apis"]:
+            return _discovery_list(context, core=False)
+        case ["api", version]:
+            document = discovery.api_resource_list(scheme, "", version)
+        case ["apis", group]:
+            document = discovery.api_group(scheme, group)
+        case ["apis", group, version]:
+            document = discovery.api_resource_list(scheme, group, version)
+    return context.answer(document) if document is not None else None
 
 
 def openapi_answer(context: Context) -> Answer | None:

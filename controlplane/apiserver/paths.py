@@ -7,26 +7,12 @@ from typing import Final
 
 from controlplane.apiserver import health
 from controlplane.apiserver.context import Answer, Context, Result
+from controlplane.apiserver.discovery import version_info
 from controlplane.apiserver.mounts import discovery_answer, openapi_answer
 from controlplane.objects import status
 
 Handler = Callable[[Context], Awaitable[Result]]
 
-VERSION: Final = {
-    "major": "1",
-    "minor": "37",
-    "emulationMajor": "1",
-    "emulationMinor": "37",
-    "minCompatibilityMajor": "1",
-    "minCompatibilityMinor": "36",
-    "gitVersion": "v1.37.0+pilothouse",
-    "gitCommit": "",
-    "gitTreeState": "clean",
-    "buildDate": "1970-01-01T00:00:00Z",
-    "goVersion": "none",
-    "compiler": "cpython",
-    "platform": "linux/amd64",
-}
 _OPEN: Final = ("/healthz", "/livez", "/readyz", "/version")
 
 
@@ -36,7 +22,7 @@ def is_open(path: str) -> bool:
 
 
 async def _version(context: Context) -> Result:
-    return context.answer(VERSION)
+    return context.answer(version_info())
 
 
 async def _metrics(context: Context) -> Result:

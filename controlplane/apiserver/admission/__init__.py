@@ -13,8 +13,10 @@ from typing import Any, Final
 
 from controlplane.apiserver.admission import (
     default_tolerations,
+    limit_ranger,
     namespace_lifecycle,
     priority,
+    resource_quota,
     service_account,
 )
 from controlplane.apiserver.admission.attributes import Attributes
@@ -22,9 +24,11 @@ from controlplane.apiserver.storage.codec import Object
 
 PLUGINS: Final[tuple[Any, ...]] = (
     namespace_lifecycle,
+    limit_ranger,
     service_account,
     priority,
     default_tolerations,
+    resource_quota,
 )
 _MUTATORS: Final = tuple(plugin.mutate for plugin in PLUGINS if hasattr(plugin, "mutate"))
 _VALIDATORS: Final = tuple(plugin.validate for plugin in PLUGINS if hasattr(plugin, "validate"))

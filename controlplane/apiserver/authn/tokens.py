@@ -118,7 +118,7 @@ class Tokens:
         if known is not None:
             self._verified.move_to_end(token)
             return known
-        unchecked = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
+        unchecked: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
         try:
             wanted = jwt.get_unverified_header(token).get("kid")
         except jwt.PyJWTError:

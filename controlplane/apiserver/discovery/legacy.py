@@ -21,9 +21,7 @@ def _group_version(group: str, version: str) -> str:
 
 
 def _group(group: Group) -> Document:
-    versions = [
-        {"groupVersion": _group_version(group.name, version), "version": version} for version in group.versions
-    ]
+    versions = [{"groupVersion": _group_version(group.name, version), "version": version} for version in group.versions]
     return {"name": group.name, "versions": versions, "preferredVersion": versions[0]}
 
 

@@ -14,7 +14,7 @@ from controlplane.machinery.http import ConnectionLost, ResponseStream
 from controlplane.objects import status
 from controlplane.objects.kinds import Resource
 
-_OPTIONS: Final = (
+_OPTIONS: Final[tuple[str, ...]] = (
     "follow",
     "previous",
     "sinceSeconds",

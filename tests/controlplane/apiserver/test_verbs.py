@@ -150,7 +150,12 @@ async def test_a_pod_that_no_node_runs_goes_at_once(client: ApiClient) -> None:
 async def test_a_bound_pod_waits_for_its_grace_period(client: ApiClient) -> None:
     await client.create(SERVICE_ACCOUNTS, {"metadata": {"name": "default"}}, "default")
     await client.create(PODS, pod("a"), "default")
-    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "a"}, "target": {"kind": "Node", "name": "n"}}
+    binding = {
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": {"name": "a"},
+        "target": {"kind": "Node", "name": "n"},
+    }
     await client.create(PODS, binding, "default", subresource="binding", name="a")
     answered = await client.delete(PODS, "a", "default", grace_period_seconds=12)
     assert answered["metadata"]["deletionGracePeriodSeconds"] == 12
