@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from controlplane.apiserver.admission import (
     default_tolerations,
+    escalation,
     limit_ranger,
     namespace_lifecycle,
     priority,
@@ -28,6 +29,7 @@ PLUGINS: Final[tuple[Any, ...]] = (
     service_account,
     priority,
     default_tolerations,
+    escalation,
     resource_quota,
 )
 _MUTATORS: Final = tuple(plugin.mutate for plugin in PLUGINS if hasattr(plugin, "mutate"))

@@ -192,6 +192,16 @@ class Authorizer:
         await self._ready()
         return list(dict.fromkeys(self._policy.rules_for(user, namespace)))
 
+    @staticmethod
+    def is_master(user: User) -> bool:
+        """Whether everything is allowed to the user."""
+        return MASTERS in user.groups
+
+    async def rules_of_role(self, namespace: str, name: str) -> list[Rule]:
+        """The rules of a Role, or of a ClusterRole when `namespace` is empty."""
+        await self._ready()
+        return list(self._policy.rules_of((namespace, name)))
+
     async def require(self, user: User, asked: Attributes) -> None:
         """Raise 403 in Kubernetes' words unless the user may."""
         if await self.allows(user, asked):
