@@ -20,6 +20,7 @@ from random import Random
 from typing import Any, Protocol
 
 from controlplane.machinery.actions import Action, Create, Delete, Note, Patch, Plan, Update
+from controlplane.machinery.backoff import Backoff
 from controlplane.machinery.cache import Cache, Change, revision_of
 from controlplane.machinery.client import ApiClient, ApiError, ConnectionLost
 from controlplane.machinery.clock import Clock
@@ -138,6 +139,7 @@ class Controller:
         self._client = client
         self._recorder = recorder
         self._clock = clock
+        self._random = random
         self._slots = asyncio.Semaphore(workers)
         self._tasks: set[asyncio.Task[None]] = set()
         self._informers = {watch.resource: informers.informer(watch.resource) for watch in reconciler.WATCHES}
@@ -152,8 +154,7 @@ class Controller:
             if not isinstance(watch, Reads):
                 self._informers[watch.resource].add_handler(self._handler(watch))
         try:
-            if self._setup is not None:
-                await self._setup(self.queue, self._factory, self._client)
+            await self._set_up()
             while True:
                 await self._slots.acquire()
                 key = await self.queue.get()
@@ -166,6 +167,15 @@ class Controller:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _set_up(self) -> None:
+        backoff = Backoff(self._random)
+        while self._setup is not None:
+            try:
+                return await self._setup(self.queue, self._factory, self._client)
+            except (ApiError, ConnectionLost) as error:
+                log.debug("%s: set-up: %s", self.name, error)
+                await asyncio.sleep(backoff.next_delay())
 
     def _handler(self, watch: Kind | Owned | Related) -> Callable[[Change], None]:
         changed = watch.changed
