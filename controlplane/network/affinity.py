@@ -36,6 +36,9 @@ class EndpointBalancer:
     def refused(self, backend: Backend) -> None:
         """The endpoints controller will hear of it from the kubelet's probes, not from us."""
 
+    def fell_silent(self, backend: Backend) -> None:
+        """Nothing is counted."""
+
 
 def _weight(client_host: str, backend: Backend) -> bytes:
     return blake2b(f"{client_host}|{backend}".encode(), digest_size=8).digest()

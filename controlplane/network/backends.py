@@ -25,10 +25,10 @@ class _State:
 
 @dataclass(slots=True)
 class LeastConnections:
-    """A Balancer (see forwarder). `on_refused` is told of each refusal: the cue for a probe."""
+    """A Balancer (see forwarder). `on_suspicion` is told of each refusal or silence: the cue for a probe."""
 
     backends: Iterable[Backend]
-    on_refused: Callable[[Backend], None] = lambda backend: None
+    on_suspicion: Callable[[Backend], None] = lambda backend: None
     _states: dict[Backend, _State] = field(init=False)
     _turn: int = field(init=False, default=0)
 
@@ -63,7 +63,11 @@ class LeastConnections:
     def refused(self, backend: Backend) -> None:
         """No connection: avoid it until a probe says otherwise."""
         self._states[backend].health = Health.DOWN
-        self.on_refused(backend)
+        self.on_suspicion(backend)
+
+    def fell_silent(self, backend: Backend) -> None:
+        """Suspicious, no more."""
+        self.on_suspicion(backend)
 
     def health(self, backend: Backend) -> Health:
         """What is believed of it."""

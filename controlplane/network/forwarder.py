@@ -8,6 +8,9 @@
 A client costs no connect error while any backend answers: backends that refuse are reported to the balancer and the next one
 is tried. A side that half-closes is half-closed on the other side too. A reset on one side is a reset on the other. Nothing is
 read from a side while the other does not take it, so a connection holds at most two transport buffers.
+
+With `replay_bytes` a backend that dies before it has said anything costs the client nothing either: what the client has sent goes
+to another backend. That is right where the server speaks before it acts (TLS), not for protocols in general.
 """
 
 from __future__ import annotations
@@ -37,11 +40,15 @@ class Backend(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one forwarder. `patience_seconds`: how long a client waits while no backend answers (0: no second round)."""
+    """Bounds of one forwarder. `patience_seconds`: how long a client waits while no backend answers (0: no second round).
+
+    `replay_bytes`: what is kept of a client's first flight (0: nothing; see the module).
+    """
 
     connections: int = 20_000
     connect_seconds: float = 3.0
     patience_seconds: float = 0.0
+    replay_bytes: int = 0
     retry_seconds: float = 0.05
     half_closed_seconds: float = 300.0
     idle_seconds: float = 24 * 3600.0
@@ -61,6 +68,9 @@ class Balancer(Protocol):
 
     def refused(self, backend: Backend) -> None:
         """The backend did not take a connection."""
+
+    def fell_silent(self, backend: Backend) -> None:
+        """A connection ended before the backend had said anything."""
 
 
 class Forwarder:
@@ -92,7 +102,8 @@ class Forwarder:
     def reset_backend(self, backend: Backend) -> None:
         """Reset every connection to the backend, so that clients come again."""
         for connection in [c for c in self._connections if c.backend == backend]:
-            connection.reset()
+            if not connection.fail_over():
+                connection.reset()
 
     async def drained(self) -> None:
         """Return when no connection stands."""
@@ -152,6 +163,9 @@ class Connection:
         self.backend: Backend | None = None
         self.connecting: asyncio.Task[None] | None = None
         self.was_active = True
+        self.is_joined = False
+        self._first_flight: list[bytes] | None = [] if forwarder.limits.replay_bytes else None
+        self._silent: frozenset[Backend] = frozenset()
         self._half_closed_timer: asyncio.TimerHandle | None = None
 
     def on_made(self, side: Side) -> None:
@@ -164,10 +178,24 @@ class Connection:
             return
         self.connecting = asyncio.get_running_loop().create_task(self._connect())
 
+    def on_data(self, side: Side, data: bytes) -> None:
+        """Bytes of one side for the other."""
+        self.was_active = True
+        if self._first_flight is not None:
+            self._remember(side, data)
+        if self.is_joined or side is self.server:
+            side.other.transport.write(data)
+        else:
+            # Pausing before the first bytes does not work everywhere: uvloop starts to read after connection_made.
+            side.early.append(data)
+            side.transport.pause_reading()
+
     def on_eof(self, side: Side) -> None:
         """A side will send nothing more."""
-        if not side.other.is_open:
-            return  # `_connected` passes it on
+        if not self.is_joined and side is self.client:
+            return  # `_join` passes it on
+        if side is self.server and self.fail_over():
+            return
         if side.other.saw_eof:
             self.close()
             return
@@ -177,7 +205,9 @@ class Connection:
         self._half_closed_timer = asyncio.get_running_loop().call_later(delay, self._half_closed_for_long)
 
     def on_lost(self, side: Side, exc: Exception | None) -> None:
-        """A side is gone: so must be the other."""
+        """A side is gone: so must be the other, unless it can go on elsewhere."""
+        if side is not self.client and (side is not self.server or self.fail_over()):
+            return
         if self._half_closed_timer is not None:
             self._half_closed_timer.cancel()
         if side is self.client and self.connecting is not None:
@@ -204,6 +234,29 @@ class Connection:
             if side.is_open:
                 side.reset()
 
+    def fail_over(self) -> bool:
+        """Leave a backend that has not said anything for another; False when that cannot be."""
+        backend = self.backend
+        if not self._first_flight or backend is None or not self.client.is_open or backend in self._silent:
+            return False
+        left, self.server, self.backend, self.is_joined = self.server, Side(self), None, False
+        self.server.other, self.client.other = self.client, self.server
+        if left.is_open:
+            left.transport.abort()
+        self._silent |= {backend}
+        self.forwarder.balancer.disconnected(backend)
+        self.forwarder.balancer.fell_silent(backend)
+        self.client.early = list(self._first_flight)
+        self.client.transport.pause_reading()
+        self.connecting = asyncio.get_running_loop().create_task(self._connect())
+        return True
+
+    def _remember(self, side: Side, data: bytes) -> None:
+        assert self._first_flight is not None
+        self._first_flight.append(data)
+        if side is self.server or sum(map(len, self._first_flight)) > self.forwarder.limits.replay_bytes:
+            self._first_flight = None
+
     def _half_closed_for_long(self) -> None:
         if self.was_active:
             self.was_active = False
@@ -221,9 +274,10 @@ class Connection:
                 return
             await asyncio.sleep(limits.retry_seconds)
         self.connecting = None
-        self._connected()
+        self._join()
 
-    def _connected(self) -> None:
+    def _join(self) -> None:
+        self.is_joined = True
         if self.client.early:
             self.server.transport.write(b"".join(self.client.early))
             self.client.early.clear()
@@ -234,7 +288,7 @@ class Connection:
 
     async def _try_backends(self) -> bool:
         balancer, loop = self.forwarder.balancer, asyncio.get_running_loop()
-        tried: frozenset[Backend] = frozenset()
+        tried = self._silent
         while (backend := balancer.choose(self.client.peer_host(), tried)) is not None:
             tried |= {backend}
             try:
@@ -272,13 +326,7 @@ class Side(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes for the other side."""
-        self.connection.was_active = True
-        if self.other.is_open:
-            self.other.transport.write(data)
-        else:
-            # Pausing before the first bytes does not work everywhere: uvloop starts to read after connection_made.
-            self.early.append(data)
-            self.transport.pause_reading()
+        self.connection.on_data(self, data)
 
     def pause_writing(self) -> None:
         """This side does not take more: stop reading from the other."""

@@ -9,6 +9,7 @@ import logging
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from controlplane.network.backends import Health, LeastConnections
 from controlplane.network.config import LoadBalancerConfig
@@ -16,6 +17,9 @@ from controlplane.network.forwarder import Backend, Forwarder, Limits, listening
 from controlplane.network.probes import Prober
 
 log = logging.getLogger("controlplane.network")
+
+# A ClientHello, with room for large extensions. The masters speak TLS: nothing is done for a client before they have answered it.
+FIRST_FLIGHT_BYTES: Final = 16384
 
 
 async def run(config: LoadBalancerConfig, *, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -25,7 +29,7 @@ async def run(config: LoadBalancerConfig, *, stop: asyncio.Event, ready: Callabl
         raise ValueError("a load balancer needs at least one backend")
     probers: dict[Backend, Prober] = {}
     balancer = LeastConnections(backends, lambda backend: probers[backend].suspect())
-    forwarder = Forwarder(balancer, Limits(patience_seconds=config.patience_seconds))
+    forwarder = Forwarder(balancer, Limits(patience_seconds=config.patience_seconds, replay_bytes=FIRST_FLIGHT_BYTES))
 
     def tell(backend: Backend, health: Health) -> None:
         before = balancer.health(backend)

@@ -16,9 +16,11 @@ class Served:
     backend: Backend
     server: asyncio.Server
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    is_dead: bool = False
 
     async def die(self) -> None:
         """As after kill -9: nothing listens, every connection is reset."""
+        self.is_dead = True
         self.server.close()
         for writer in list(self.writers):
             writer.transport.abort()
@@ -46,6 +48,9 @@ async def serving(handler: Handler, host: str = "127.0.0.1", port: int = 0) -> A
     served: Served
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if served.is_dead:
+            writer.transport.abort()
+            return
         served.writers.add(writer)
         try:
             await handler(reader, writer)

@@ -204,6 +204,55 @@ async def test_a_client_that_sends_and_half_closes_at_once_is_served() -> None:
         writer.close()
 
 
+async def test_a_backend_that_dies_before_it_speaks_is_replaced_with_nothing_lost() -> None:
+    async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(5)
+        writer.transport.abort()
+
+    limits = Limits(replay_bytes=100)
+    async with (
+        serving(die) as one,
+        serving(echo) as two,
+        forwarding(one.backend, two.backend, limits=limits) as (_, port),
+    ):
+        for _ in range(4):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"hello")
+            assert await reader.readexactly(5) == b"hello"
+            writer.write(b"again")
+            assert await reader.readexactly(5) == b"again"
+            writer.close()
+
+
+async def test_when_every_backend_stays_silent_the_client_is_reset() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+
+    limits = Limits(replay_bytes=100, patience_seconds=0.05, retry_seconds=0.01)
+    async with serving(hang_up) as one, forwarding(one.backend, limits=limits) as (forwarder, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"hello")
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        await asyncio.wait_for(forwarder.drained(), 5)
+
+
+async def test_a_backend_that_has_spoken_is_not_replaced() -> None:
+    async def greet_and_die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hi")
+        await reader.read(1)
+        writer.transport.abort()
+
+    limits = Limits(replay_bytes=100)
+    async with serving(greet_and_die) as one, forwarding(one.backend, limits=limits) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await reader.readexactly(2) == b"hi"
+        writer.write(b"x")
+        assert await reader.read() == b""
+        writer.close()
+
+
 SCENARIOS = [test for name, test in sorted(globals().items()) if name.startswith("test_")]
 
 
