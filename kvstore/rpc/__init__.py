@@ -1,6 +1,6 @@
 """gRPC over HTTP/2 (RFC 9113, gRPC's PROTOCOL-HTTP2), small and complete; proved by grpcio, etcdctl and h2load.
 
-    frames.py       frame codec, sans-IO                hpack_memo.py  header blocks remembered, over the `hpack` package
+    frames.py       frame codec, sans-IO                hpack_decoder.py, hpack_memo.py  header blocks, and their memo
     connection.py   one HTTP/2 connection, sans-IO      messages.py    the five-byte gRPC prefix, gzip
     streams.py      stream halves and flow control      status.py      gRPC codes, percent-encoding, grpc-timeout
     limits.py       every limit by name                 deadlines.py   many deadlines, few timers

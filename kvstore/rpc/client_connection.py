@@ -11,7 +11,8 @@ from kvstore.rpc import frames
 from kvstore.rpc.connection import Connection
 from kvstore.rpc.deadlines import Slot
 from kvstore.rpc.frames import ConnectionFault, ErrorCode, StreamFault
-from kvstore.rpc.hpack_memo import Fields, HeaderMemo
+from kvstore.rpc.hpack_decoder import Fields
+from kvstore.rpc.hpack_memo import HeaderMemo
 from kvstore.rpc.limits import Limits
 from kvstore.rpc.messages import PREFIX_BYTES, Assembler, MessageFault
 from kvstore.rpc.status import HTTP_STATUS_TO_CODE, Code, RpcError, decode_message

@@ -1,4 +1,4 @@
-"""Header blocks (RFC 7541) remembered.  The decoding itself is the `hpack` package's.
+"""Header blocks (RFC 7541) remembered, over hpack_decoder.
 
 What a block means depends on its bytes and on the dynamic table. A block that neither adds to the table nor resizes it is
 *pure*: while the table stays as it is, the same bytes mean the same fields, and leave the table as it was. So a memo of pure
@@ -13,30 +13,17 @@ Encoding never uses the dynamic table: blocks are plain bytes that are true on a
 from collections.abc import Callable, Iterable
 from typing import Final, Generic, TypeVar
 
-from hpack import Decoder, HPACKError
 from hpack.hpack import encode_integer
 from hpack.table import HeaderTable
 
 from kvstore.rpc.frames import ConnectionFault, ErrorCode
+from kvstore.rpc.hpack_decoder import FieldDecoder, Fields, HPACKError
 
-Fields = tuple[tuple[bytes, bytes], ...]
 T = TypeVar("T")
 
 MEMO_ENTRIES: Final = 256
 MEMO_BLOCK_BYTES: Final = 1024  # larger blocks are not remembered: a peer can pin at most 256 KiB (and their fields)
 TABLE_SIZE_ZERO: Final = b"\x20"  # "my dynamic table is empty": owed to a peer that lowered SETTINGS_HEADER_TABLE_SIZE
-
-
-class _CountingTable(HeaderTable):
-    """A dynamic table that counts its insertions, so that a pure block can be told from any other."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.additions = 0
-
-    def add(self, name: bytes, value: bytes) -> None:
-        self.additions += 1
-        super().add(name, value)
 
 
 class HeaderMemo(Generic[T]):
@@ -47,9 +34,7 @@ class HeaderMemo(Generic[T]):
 
     def __init__(self, interpret: Callable[[Fields], T], max_list_bytes: int) -> None:
         self._interpret = interpret
-        self._decoder = Decoder(max_header_list_size=max_list_bytes)
-        self._table = _CountingTable()
-        self._decoder.header_table = self._table
+        self._decoder = FieldDecoder(max_list_bytes)
         self.memo: dict[bytes, T] = {}
 
     def get(self, block: bytes) -> T:
@@ -57,15 +42,15 @@ class HeaderMemo(Generic[T]):
         known = self.memo.get(block)
         if known is not None:
             return known
-        additions = self._table.additions
+        changes = self._decoder.changes
         try:
-            fields: Fields = tuple(self._decoder.decode(block, raw=True))
-        except (HPACKError, IndexError, UnicodeDecodeError) as error:
+            fields = self._decoder.decode(block)
+        except HPACKError as error:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, f"header block: {error}") from None
         meaning = self._interpret(fields)
-        resized = bool(block) and block[0] & 0xE0 == 0x20  # a table size update can only come first
-        if self._table.additions != additions or resized:
-            self.memo.clear()
+        if self._decoder.changes != changes:
+            if self.memo:
+                self.memo.clear()
         elif len(block) <= MEMO_BLOCK_BYTES:
             if len(self.memo) >= MEMO_ENTRIES:
                 self.memo.clear()

@@ -11,7 +11,7 @@ from kvstore.rpc import frames
 from kvstore.rpc.deadlines import Deadlines
 from kvstore.rpc.http1 import Http1Handler, Http1Session
 from kvstore.rpc.limits import Limits
-from kvstore.rpc.server_connection import Routes, ServerConnection
+from kvstore.rpc.server_connection import RequestHeads, Routes, ServerConnection
 
 ALPN_PROTOCOLS = ("h2", "http/1.1")
 KEEP_ALIVE_IDLE_SECONDS = 60
@@ -44,6 +44,7 @@ class Server:
 
     def __init__(self, routes: Routes, http1: Http1Handler | None = None, *, limits: Limits | None = None) -> None:
         self.routes = routes
+        self.heads = RequestHeads(routes)
         self.http1 = http1
         self.limits = limits or Limits()
         self.port = 0
@@ -141,7 +142,7 @@ class _ServerProtocol(asyncio.Protocol):
         if start.startswith(preface):
             self._end_hello()
             self._http2 = ServerConnection(
-                server.routes,
+                server.heads,
                 server.limits,
                 self._loop.time,
                 self._on_output,

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from kvstore.rpc import frames
 from kvstore.rpc.call import RESPONSE_HEAD, Call, RequestHead, Streaming, Unary
 from kvstore.rpc.connection import Connection
 from kvstore.rpc.deadlines import Deadlines
 from kvstore.rpc.frames import ConnectionFault, ErrorCode, StreamFault
-from kvstore.rpc.hpack_memo import Fields, HeaderMemo, encode_field, encode_fields
+from kvstore.rpc.hpack_decoder import Fields
+from kvstore.rpc.hpack_memo import HeaderMemo, encode_field, encode_fields
 from kvstore.rpc.http1 import Http1Handler
 from kvstore.rpc.limits import Limits
 from kvstore.rpc.status import Code, decode_timeout, encode_message
 from kvstore.rpc.web_exchange import WebExchange
 
 Routes = Mapping[str, Unary | Streaming]
+
+KNOWN_HEADS: Final = 1_024
+KNOWN_HEAD_BYTES: Final = 1_024
 
 _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
 _CONNECTION_SPECIFIC = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
@@ -108,12 +113,52 @@ def interpret_request(routes: Routes, fields: Fields) -> RequestHead:
     )
 
 
+class RequestHeads:
+    """Fields -> RequestHead, remembered without the timeout, which differs from call to call. A server's connections share it."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+        self._known: dict[Fields, RequestHead] = {}
+
+    def interpret(self, fields: Fields) -> RequestHead:
+        """What a request's fields mean."""
+        position = next((index for index, field in enumerate(fields) if field[0] == b"grpc-timeout"), None)
+        if position is None:
+            return self._remembered(fields)
+        head = self._remembered(fields[:position] + fields[position + 1 :])
+        seconds = decode_timeout(fields[position][1].decode("latin-1"))
+        pseudo_follows = fields[position + 1 : position + 2] and fields[position + 1][0][:1] == b":"
+        if seconds is None or pseudo_follows or head.timeout_seconds is not None:
+            return interpret_request(self._routes, fields)  # rare and odd: no short cut
+        return RequestHead(
+            head.path,
+            head.route,
+            head.metadata,
+            seconds,
+            head.encoding,
+            head.refusal,
+            head.fault,
+            head.content_length,
+            head.web_method,
+        )
+
+    def _remembered(self, fields: Fields) -> RequestHead:
+        head = self._known.get(fields)
+        if head is None:
+            head = interpret_request(self._routes, fields)
+            if len(self._known) >= KNOWN_HEADS:
+                self._known.clear()
+            if sum(len(name) + len(value) for name, value in fields) <= KNOWN_HEAD_BYTES:
+                self._known[fields] = head
+        return head
+
+
 class ServerConnection(Connection):
     """Streams opened by the client become `Call`s."""
 
     def __init__(
         self,
-        routes: Routes,
+        heads: RequestHeads,
         limits: Limits,
         clock: Callable[[], float],
         on_output: Callable[[], None],
@@ -128,7 +173,7 @@ class ServerConnection(Connection):
         self.deadlines = deadlines
         self.peer = peer
         self.client_certificate = client_certificate
-        self._heads = HeaderMemo(lambda fields: interpret_request(routes, fields), limits.header_list_bytes)
+        self._heads = HeaderMemo(heads.interpret, limits.header_list_bytes)
         self._known_heads = self._heads.memo
         self._preface = frames.PREFACE
         self._is_leaving = False

@@ -1,12 +1,15 @@
 """Remembered header blocks mean what the plain decoder says they mean."""
 
+from collections.abc import Callable, Iterable
+
 import pytest
 from hpack import Decoder, Encoder
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kvstore.rpc.frames import ConnectionFault, ErrorCode
-from kvstore.rpc.hpack_memo import Fields, HeaderMemo, encode_field, encode_fields
+from kvstore.rpc.hpack_decoder import FieldDecoder, Fields, HPACKError
+from kvstore.rpc.hpack_memo import HeaderMemo, encode_field, encode_fields
 
 NAMES = st.sampled_from([b":path", b"grpc-timeout", b"te", b"content-type", b"token", b"x-a", b"x-b"])
 VALUES = st.sampled_from([b"", b"/a", b"/b", b"trailers", b"1S", b"v" * 100])
@@ -71,3 +74,27 @@ def test_our_blocks_mean_their_fields_and_leave_the_table_alone(fields: list[tup
 def test_secrets_are_never_indexed() -> None:
     assert encode_field(b"token", b"s")[0] & 0xF0 == 0x10
     assert encode_field(b"authorization", b"s")[0] & 0xF0 == 0x10
+
+
+def _outcome(decode: Callable[[bytes], Iterable[tuple[bytes, bytes]]], block: bytes) -> Fields | str:
+    try:
+        return tuple((bytes(name), bytes(value)) for name, value in decode(block))
+    except HPACKError:
+        return "refused"
+
+
+PIECES = [b"\x82", b"\xbe", b"\x40\x01a\x01b", b"\x20", b"\x3f\x09", b"\x7f", b"\x0f", b"\x80", b"\xff\x00"]
+BYTES = st.one_of(
+    st.binary(max_size=30),
+    st.lists(st.sampled_from(PIECES)).map(b"".join),
+)
+
+
+@given(st.lists(BYTES, max_size=8))
+def test_the_decoder_agrees_with_hpacks_on_any_bytes(blocks: list[bytes]) -> None:
+    ours, theirs = FieldDecoder(500), Decoder(max_header_list_size=500)
+    for block in blocks:
+        outcome = _outcome(lambda data: theirs.decode(data, raw=True), block)
+        assert _outcome(ours.decode, block) == outcome
+        if outcome == "refused":
+            break

@@ -10,7 +10,7 @@ from kvstore.rpc import Call, Limits, RpcError, Streaming, Unary, frames
 from kvstore.rpc.client_connection import ClientConnection
 from kvstore.rpc.connection import Connection
 from kvstore.rpc.deadlines import Deadlines, Slot
-from kvstore.rpc.server_connection import ServerConnection
+from kvstore.rpc.server_connection import RequestHeads, ServerConnection
 
 REQUEST = (
     (":method", "POST"),
@@ -85,7 +85,8 @@ class ServerWire:
             "/t/Wait": Unary(self._wait),
             "/t/Stream": Streaming(self._stream),
         }
-        self.connection = ServerConnection(routes, limits or Limits(), lambda: self.now, lambda: None, self.deadlines)
+        heads = RequestHeads(routes)
+        self.connection = ServerConnection(heads, limits or Limits(), lambda: self.now, lambda: None, self.deadlines)
         if greet:
             self.send(frames.PREFACE + frames.settings_frame({}))
 
