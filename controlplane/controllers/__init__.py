@@ -20,6 +20,9 @@ from controlplane.controllers import (
     deployment,
     endpoints,
     endpointslice,
+    garbage_collector,
+    horizontal_pod_autoscaler,
+    job,
     namespace,
     node_lifecycle,
     pod_gc,
@@ -28,6 +31,7 @@ from controlplane.controllers import (
     root_ca,
     serviceaccount,
     taint_eviction,
+    ttl_after_finished,
 )
 from controlplane.controllers._manager import Manager, Registry
 from controlplane.controllers.config import ControllerManagerConfig
@@ -50,6 +54,10 @@ def _node_lifecycle(config: ControllerManagerConfig, clock: Clock) -> Reconciler
     )
 
 
+def _autoscaler(config: ControllerManagerConfig, clock: Clock) -> Reconciler:
+    return horizontal_pod_autoscaler.HorizontalPodAutoscaler(config, clock)
+
+
 # Name (as kube-controller-manager's --controllers knows it) -> its maker; None from a maker: not configured.
 CONTROLLERS: Registry = {
     namespace.NamespaceController.NAME: lambda config, clock: namespace.NamespaceController(),
@@ -58,10 +66,14 @@ CONTROLLERS: Registry = {
     deployment.NAME: lambda config, clock: deployment,
     replicaset.NAME: lambda config, clock: replicaset,
     replicationcontroller.NAME: lambda config, clock: replicationcontroller,
+    job.NAME: lambda config, clock: job,
+    ttl_after_finished.NAME: lambda config, clock: ttl_after_finished,
     endpoints.NAME: lambda config, clock: endpoints,
     endpointslice.NAME: lambda config, clock: endpointslice,
     node_lifecycle.NodeLifecycle.NAME: _node_lifecycle,
     taint_eviction.NAME: lambda config, clock: taint_eviction,
+    horizontal_pod_autoscaler.HorizontalPodAutoscaler.NAME: _autoscaler,
+    garbage_collector.GarbageCollector.NAME: lambda config, clock: garbage_collector.GarbageCollector(),
     pod_gc.PodGarbageCollector.NAME: lambda config, clock: pod_gc.PodGarbageCollector(
         config.terminated_pod_gc_threshold
     ),

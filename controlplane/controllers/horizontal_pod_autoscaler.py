@@ -190,6 +190,8 @@ class _Decision:
         """From what the metrics say to what may be done now."""
         self.recommended = wanted
         seconds, memory = self.observed.now_seconds, self.observed.memory
+        if not memory.recommendations:  # the size found counts as recommended: nobody shrinks for a start
+            memory.recommendations.append((seconds, self.current))
         steady, held = stabilized(self.behavior, memory, self.current, wanted, seconds)
         self.report.stabilized(held)
         bounded = (self.minimum, self.maximum, seconds)
