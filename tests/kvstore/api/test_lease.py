@@ -1,0 +1,143 @@
+"""Leases: on the leader, through a follower, over a change of leader."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from kvstore.api import ApiLimits
+from kvstore.mvcc import commands
+from kvstore.pb import rpc_pb2 as rpc
+from kvstore.rpc import RpcError
+from tests.kvstore.api.calls import call
+from tests.kvstore.api.fake_member import MEMBER_ID, OTHER_ID, FakeServer
+
+
+class KeepAlive:
+    """One stream of renewals."""
+
+    def __init__(self, server: FakeServer) -> None:
+        self.stream = server.channel.stream("/etcdserverpb.Lease/LeaseKeepAlive")
+        self._messages = aiter(self.stream)
+
+    async def renew(self, lease: int) -> int:
+        self.stream.send(rpc.LeaseKeepAliveRequest(ID=lease).SerializeToString())
+        answer = rpc.LeaseKeepAliveResponse.FromString(await anext(self._messages))
+        assert lease == answer.ID
+        return answer.TTL
+
+
+async def grant(server: FakeServer, ttl: int, lease: int = 0) -> rpc.LeaseGrantResponse:
+    answer: rpc.LeaseGrantResponse = await call(
+        server.channel, "Lease/LeaseGrant", rpc.LeaseGrantRequest(TTL=ttl, ID=lease)
+    )
+    return answer
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - the state has no event to wait for
+        await asyncio.sleep(0.001)
+
+
+async def test_a_lease_gets_an_id_and_at_least_the_least_ttl(served: FakeServer) -> None:
+    answer = await grant(served, -5)
+    assert answer.ID > 0
+    assert answer.TTL == 2
+    assert (await grant(served, 60, 7)).ID == 7
+    with pytest.raises(RpcError, match="etcdserver: lease already exists"):
+        await grant(served, 60, 7)
+    with pytest.raises(RpcError, match="etcdserver: too large lease TTL"):
+        await grant(served, 9_000_000_001)
+
+
+async def test_its_time_and_keys_are_shown(served: FakeServer) -> None:
+    await grant(served, 60, 7)
+    for key in (b"b", b"a"):
+        await call(served.channel, "KV/Put", rpc.PutRequest(key=key, lease=7))
+    shown = await call(served.channel, "Lease/LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=7, keys=True))
+    assert (shown.ID, shown.grantedTTL, list(shown.keys)) == (7, 60, [b"a", b"b"])
+    assert 58 <= shown.TTL < 60
+    missing = await call(served.channel, "Lease/LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=8))
+    assert (missing.ID, missing.TTL) == (8, -1)
+    listed = await call(served.channel, "Lease/LeaseLeases", rpc.LeaseLeasesRequest())
+    assert [lease.ID for lease in listed.leases] == [7]
+
+
+async def test_revoking_it_deletes_its_keys_in_one_revision(served: FakeServer) -> None:
+    await grant(served, 60, 7)
+    for key in (b"a", b"b"):
+        await call(served.channel, "KV/Put", rpc.PutRequest(key=key, lease=7))
+    answer = await call(served.channel, "Lease/LeaseRevoke", rpc.LeaseRevokeRequest(ID=7))
+    assert answer.header.revision == 4
+    assert list(served.state.events(4, 4)) == [(4, ((True, b"a"), (True, b"b")))]
+    with pytest.raises(RpcError, match="etcdserver: requested lease not found"):
+        await call(served.channel, "Lease/LeaseRevoke", rpc.LeaseRevokeRequest(ID=7))
+
+
+async def test_a_renewal_answers_with_the_ttl_and_zero_for_what_is_not_there(served: FakeServer) -> None:
+    await grant(served, 60, 7)
+    stream = KeepAlive(served)
+    assert await stream.renew(7) == 60
+    assert await stream.renew(8) == 0
+    assert await stream.renew(7) == 60
+
+
+def quick() -> FakeServer:
+    """A server whose least TTL is one second."""
+    return FakeServer(ApiLimits(election_timeout_seconds=0.1))
+
+
+async def test_a_lease_that_nobody_renews_ends_by_one_entry_of_the_log() -> None:
+    async with quick() as server:
+        await grant(server, 1, 7)
+        await call(server.channel, "KV/Put", rpc.PutRequest(key=b"a", lease=7))
+        await until(lambda: server.state.lease(7) is None)
+        assert server.state.newest(b"a") is None
+        assert [proposal[:1] for proposal in server.member.proposals] == [
+            commands.LEASE_GRANT,
+            commands.PUT,
+            commands.LEASE_EXPIRE,
+        ]
+
+
+async def test_a_renewal_that_comes_too_late_waits_for_the_end_and_gets_zero() -> None:
+    async with quick() as server:
+        await grant(server, 1, 7)
+        server.member.holds_proposals = True
+        await until(lambda: bool(server.member.held))
+        stream = KeepAlive(server)
+        renewal = asyncio.ensure_future(stream.renew(7))
+        asyncio.get_running_loop().call_later(0.02, server.member.release)
+        assert await renewal == 0
+
+
+async def test_an_expiry_decided_before_a_change_of_leader_is_void() -> None:
+    async with quick() as server:
+        await grant(server, 1, 7)
+        server.member.holds_proposals = True
+        await until(lambda: bool(server.member.held))
+        server.member.elect(MEMBER_ID)
+        server.member.release()
+        assert server.state.lease(7) is not None
+        await until(lambda: server.state.lease(7) is None)
+
+
+async def test_a_new_leader_gives_every_lease_its_full_time_again(served: FakeServer) -> None:
+    served.member.leader = OTHER_ID
+    await grant(served, 60, 7)
+    served.member.elect(MEMBER_ID)
+    shown = await call(served.channel, "Lease/LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=7))
+    assert shown.TTL == 60
+
+
+async def test_a_follower_asks_the_leader_until_it_answers(served: FakeServer) -> None:
+    async with FakeServer() as leader:
+        await grant(leader, 60, 7)
+        await grant(served, 60, 7)
+        served.member.elect(OTHER_ID)
+        stream = KeepAlive(served)
+        renewal = asyncio.ensure_future(stream.renew(7))
+        asyncio.get_running_loop().call_later(0.02, setattr, served.member, "remote", leader.member)
+        assert await renewal == 60
+        shown = await call(served.channel, "Lease/LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=7))
+        assert shown.TTL == 59
