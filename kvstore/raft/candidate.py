@@ -30,8 +30,8 @@ FromLeader = Append | Heartbeat | CommitNotice | InstallSnapshot
 def campaign(raft: "Raft", *, pre: bool, forced: bool = False) -> None:
     """Ask all voters. A pre-vote changes nothing but my role; a real one makes a new term and needs the disk first."""
     configuration = raft.log.configuration
-    if not configuration.is_voter(raft.member_id):
-        raft.elapsed = 0
+    if not configuration.is_voter(raft.member_id) and not _is_leaving(raft):
+        raft.become_follower(raft.term, 0)  # no lease for a leader that is not heard, or my vote would be withheld
         return
     raft.change_role(Role.PRE_CANDIDATE if pre else Role.CANDIDATE)
     term = raft.term + 1
@@ -47,6 +47,12 @@ def campaign(raft: "Raft", *, pre: bool, forced: bool = False) -> None:
         if voter != raft.member_id:
             queue.append(VoteRequest(raft.member_id, voter, term, last_index, last_term, pre, forced))
     _count(raft)
+
+
+def _is_leaving(raft: "Raft") -> bool:
+    """The configuration without me is not committed: the others may need my log to commit it (dissertation, 4.2.2)."""
+    log = raft.log
+    return log.configuration_index > log.committed and log.configuration_at(log.committed).is_voter(raft.member_id)
 
 
 def on_own_vote_persisted(raft: "Raft", number: int) -> None:

@@ -217,12 +217,17 @@ class World:
                 batch, self.network = self.network, []
                 for message in batch:
                     self.deliver(message)
-            leaders = list(self.leaders())
-            if len(leaders) == 1 and all(
-                self.raft(m).log.committed == leaders[0].log.last_index and self.raft(m).term == leaders[0].term
-                for m in self.nodes
-            ):
-                return leaders[0]
+            for leader in self.leaders():
+                if self._is_settled(leader):
+                    return leader
             for member in self.nodes:
                 self.tick(member)
         raise AssertionError(f"no agreement after {rounds} ticks")
+
+    def _is_settled(self, leader: Raft) -> bool:
+        """Everybody in the newest configuration follows, and has committed all that there is."""
+        log = leader.log
+        return log.committed == log.last_index and all(
+            self.raft(member).log.committed == log.last_index and self.raft(member).leader == leader.member_id
+            for member in log.configuration.members()
+        )
