@@ -240,6 +240,12 @@ def main() -> None:
             libc.call("signal", number, 0)
         stage = "execute"
         os.execvpe(spec["argv"][0], spec["argv"], spec["env"])
+    except FileNotFoundError as error:
+        text = str(error)
+        if stage == "execute":
+            text = f'exec: "{spec["argv"][0]}": executable file not found in $PATH'
+        os.write(error_descriptor, marshal.dumps((stage, text)))
+        os._exit(FAILED)
     except Exception as error:
         os.write(error_descriptor, marshal.dumps((stage, str(error))))
         os._exit(FAILED)

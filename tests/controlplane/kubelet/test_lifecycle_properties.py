@@ -52,7 +52,10 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
     for index in range(draw(st.integers(0, 2))):
         kind = draw(st.sampled_from(["init", "sidecar"]))
         inits.append(container(f"init{index}", **({"restartPolicy": "Always"} if kind == "sidecar" else {})))
-    spec: dict[str, Any] = {"containers": mains, "restartPolicy": draw(st.sampled_from(["Always", "OnFailure", "Never"]))}
+    spec: dict[str, Any] = {
+        "containers": mains,
+        "restartPolicy": draw(st.sampled_from(["Always", "OnFailure", "Never"])),
+    }
     if inits:
         spec["initContainers"] = inits
     if draw(st.integers(0, 3)) == 0:
@@ -249,7 +252,11 @@ class PodLife(RuleBasedStateMachine):
         """Whatever happened before: a deleted pod comes to its end when time passes."""
         if not hasattr(self, "pod"):
             return
-        metadata = {**self.pod["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 1}
+        metadata = {
+            **self.pod["metadata"],
+            "deletionTimestamp": "2026-01-01T00:00:00Z",
+            "deletionGracePeriodSeconds": 1,
+        }
         self.pod = {**self.pod, "metadata": metadata}
         for _ in range(12):
             self.look()
