@@ -124,7 +124,7 @@ class FakeServer:
         self.server = Server(self.services.routes(), http1=self.services.http)
         self.channel: Channel
 
-    async def __aenter__(self) -> "FakeServer":
+    async def __aenter__(self) -> FakeServer:
         await self.server.start("127.0.0.1", 0)
         self.channel = Channel(f"127.0.0.1:{self.server.port}")
         return self
