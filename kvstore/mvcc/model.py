@@ -57,6 +57,8 @@ class Model:
 
     def put(self, request: PutRequest) -> PutResponse | Failure:
         """Apply a put."""
+        if request.lease and request.lease not in self.lease_ttls:
+            return errors.LEASE_NOT_FOUND
         failure = self._refuse_put(request)
         if failure is not None:
             return failure

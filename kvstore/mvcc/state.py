@@ -173,7 +173,7 @@ class StateMachine:
 
     def _put(self, index: int, term: int, payload: bytes) -> tuple[bytes, Failure | None]:
         request = PutRequest.FromString(payload)
-        failure = writes.refuse_put(self._working, request)
+        failure = writes.refuse_put(self._working, request, in_txn=False)
         return (b"", failure) if failure is not None else (writes.put(self._working, request), None)
 
     def _delete_range(self, index: int, term: int, payload: bytes) -> tuple[bytes, Failure | None]:

@@ -24,7 +24,7 @@ def run_txn(working: Working, request: TxnRequest) -> tuple[bytes, Failure | Non
     operations = list(_operations(request, iter(path)))
     for operation in operations:
         if operation.HasField("request_put"):
-            failure = writes.refuse_put(working, operation.request_put)
+            failure = writes.refuse_put(working, operation.request_put, in_txn=True)
             if failure is not None:
                 return b"", failure
     for operation in operations:

@@ -9,13 +9,17 @@ from kvstore.pb.rpc_pb2 import DeleteRangeRequest, PutRequest
 __all__ = ["delete_key", "delete_range", "put", "refuse_put", "revoke_lease"]
 
 
-def refuse_put(working: Working, request: PutRequest) -> Failure | None:
-    """Return why `request` cannot be applied to the present state, None when it can."""
+def refuse_put(working: Working, request: PutRequest, *, in_txn: bool) -> Failure | None:
+    """Return why `request` cannot be applied to the present state, None when it can.
+
+    When both the lease and the key are missing, etcd names the key inside a Txn, and the lease outside.
+    """
+    no_lease = bool(request.lease) and not leases.exists(working, request.lease)
+    if no_lease and not in_txn:
+        return errors.LEASE_NOT_FOUND
     if (request.ignore_value or request.ignore_lease) and working.transaction.get(layout.CURRENT, request.key) is None:
         return errors.KEY_NOT_FOUND
-    if request.lease and not leases.exists(working, request.lease):
-        return errors.LEASE_NOT_FOUND
-    return None
+    return errors.LEASE_NOT_FOUND if no_lease else None
 
 
 def put(working: Working, request: PutRequest) -> bytes:
