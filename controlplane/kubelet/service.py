@@ -111,11 +111,14 @@ class Fleet:
             await self._services.wait_synced()
         self._pods.add_handler(self._on_pod)
         self._spawn(self._pods.run())
-        await self._pods.wait_synced()
-        for agent in self.agents.values():
-            agent.forget_others()
         self._nodes.add_handler(self._on_node)
         self._spawn(self._nodes.run())
+        await self._pods.wait_synced()
+        await self._nodes.wait_synced()
+        for name, agent in self.agents.items():
+            agent.forget_others()
+            if self._nodes.cache.get(name) is None:  # deleted between registration and the first look
+                agent.registration.on_node({}, gone=True)
 
     async def _begin(self, agent: NodeAgent) -> None:
         await agent.open()

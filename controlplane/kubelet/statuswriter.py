@@ -117,7 +117,7 @@ class StatusWriter:
         return bool(found["metadata"].get("uid") == self._uid)
 
     async def _patch(self, status: Status) -> None:
-        patch = {"metadata": {"uid": self._uid}, "status": status}
+        patch = {"metadata": {"uid": self._uid}, "status": as_patch(status)}
         made = await self._shared.client.patch(
             PODS, self._name, patch, self._namespace, type="strategic", subresource="status"
         )
@@ -125,6 +125,12 @@ class StatusWriter:
         self._told_revision = int(made["metadata"].get("resourceVersion") or 0)
         if self._wanted is status:
             self._wanted = None
+
+
+def as_patch(status: Status) -> Status:
+    """For a strategic merge patch, which merges conditions by type: what a condition lacks now must be told as null."""
+    conditions = [{"reason": None, "message": None, **condition} for condition in status.get("conditions") or ()]
+    return {**status, "conditions": conditions}
 
 
 def _ready(status: Status) -> dict[str, str]:

@@ -69,6 +69,13 @@ class Harness:
     def is_gone(self, name: str = "web") -> bool:
         return not any(pod["metadata"]["name"] == name for pod in self.api.all(PODS))
 
+    async def until_left(self, name: str, timeout_seconds: float = 5.0) -> None:
+        """Wait until nothing of a deleted pod is on the node."""
+        worker = self.agent.find("default", name)
+        if worker is not None:
+            async with asyncio.timeout(timeout_seconds):
+                await asyncio.wait([worker.task])
+
     def chunks(self, name: str = "web", container: str = "main", **options: Any) -> AsyncIterator[bytes]:
         worker = self.agent.find("default", name)
         assert worker is not None
@@ -107,11 +114,11 @@ async def kubelet(
 def process_config(root: Path, **fields: Any) -> KubeletConfig:
     """A node with real processes."""
     fields.setdefault("policy", QUICK)
-    fields.setdefault("pod_cidr", "127.99.16.0/24")
+    fields.setdefault("pod_cidr", "127.240.16.0/24")
     return KubeletConfig(
         kubeconfig="",
         node_name="n1",
-        node_ip="127.99.0.1",
+        node_ip="127.240.0.1",
         root_dir=str(root),
         container_path=os.environ["PATH"],
         **fields,
