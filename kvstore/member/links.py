@@ -17,17 +17,22 @@ QUEUE_MESSAGES = 512  # while there is no connection
 PENDING_LIMIT_BYTES = 64 << 20  # what a slow peer may leave unread before messages to it are dropped
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 0.5
+SETTLED_SECONDS = 2.0  # a stream that lived so long was a good one: the next pause is short again
 SNAPSHOT_WINDOW_BYTES = 4 << 20
 
 
 class Link:
-    """Batches to one member. `lost(member)` is told when what was sent may not have arrived."""
+    """Batches to one member. `lost(member)` is told when what was sent may not have arrived, `refused(member)` when
+
+    nobody listens there.
+    """
 
     def __init__(self, source: int, to: int, urls: Sequence[str], path: str, metadata: Mapping[str, str],
-                 random: Random, lost: Callable[[int], None], ssl_context: ssl.SSLContext | None) -> None:
+                 random: Random, lost: Callable[[int], None], refused: Callable[[int], None],
+                 ssl_context: ssl.SSLContext | None) -> None:
         self.urls = tuple(urls)
         self._source, self._to, self._path, self._metadata = source, to, path, metadata
-        self._random, self._lost, self._ssl_context = random, lost, ssl_context
+        self._random, self._lost, self._refused, self._ssl_context = random, lost, refused, ssl_context
         self._messages: deque[pb.Message] = deque(maxlen=QUEUE_MESSAGES)
         self._asks: deque[pb.Ask] = deque(maxlen=QUEUE_MESSAGES)
         self._url_number = 0
@@ -66,22 +71,23 @@ class Link:
 
     async def _run(self) -> None:
         """Keep one stream open, for as long as the link lives."""
-        pause = FIRST_PAUSE_SECONDS
+        loop, pause = asyncio.get_running_loop(), FIRST_PAUSE_SECONDS
         while True:
             self._ended.clear()
+            started = loop.time()
             try:
                 self._call = await self.channel.open(self._path, self._metadata, self)
-            except RpcError:
-                await asyncio.sleep(pause * (0.5 + self._random.random()))
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-                if len(self.urls) > 1:
-                    await self.channel.close()
-                    self.channel = self._next_channel()
-                continue
-            if self._messages or self._asks:
-                self.flush()
-            await self._ended.wait()
+                if self._messages or self._asks:
+                    self.flush()
+                await self._ended.wait()
+            except RpcError as error:
+                if isinstance(error.__context__, ConnectionRefusedError):
+                    self._refused(self._to)
+            pause = FIRST_PAUSE_SECONDS if loop.time() - started > SETTLED_SECONDS else min(2 * pause, LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(pause * (0.5 + self._random.random()))
+            if len(self.urls) > 1:
+                await self.channel.close()
+                self.channel = self._next_channel()
 
     def on_message(self, message: bytes) -> None:
         """The peer says nothing on this stream."""
@@ -90,7 +96,7 @@ class Link:
         """The stream is over; the runner opens another."""
         self._call = None
         self._ended.set()
-        logger.info("the stream from %x to %x ended: %s", self._source, self._to, error)
+        logger.debug("the stream from %x to %x ended: %s", self._source, self._to, error)
         self._lost(self._to)
 
     def close(self) -> None:

@@ -44,6 +44,7 @@ from kvstore.raft.types import (
     Input,
     InstallSnapshot,
     Message,
+    PeerDown,
     Persist,
     Persisted,
     Propose,
@@ -211,6 +212,11 @@ class Member:
     def on_unreachable(self, member: int) -> None:
         """Messages to `member` were lost."""
         self._inbox.append(Unreachable(member))
+        self._wake()
+
+    def on_refused(self, member: int) -> None:
+        """The host of `member` refuses connections: its process has gone."""
+        self._inbox.append(PeerDown(member))
         self._wake()
 
     def on_ask(self, subject: str, payload: bytes, reply: Callable[[bytes], None]) -> None:

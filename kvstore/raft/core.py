@@ -242,6 +242,14 @@ class Raft:
             self.has_known_leader = True
             self.draw_timeout()
 
+    def lose_leader(self) -> None:
+        """The leader is certainly gone: its lease ends, and the next campaign is as near as at a first start."""
+        self.leader = 0
+        self.elapsed = 0
+        self.has_known_leader = False
+        self._boot_spread = self.config.boot_election_ticks
+        self.draw_timeout()
+
     def change_role(self, role: Role) -> None:
         """Leave everything that belonged to the old role behind."""
         self.role = role

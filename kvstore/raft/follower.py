@@ -13,6 +13,7 @@ from kvstore.raft.types import (
     Heartbeat,
     HeartbeatReply,
     InstallSnapshot,
+    PeerDown,
     Propose,
     ProposeConfiguration,
     Read,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from kvstore.raft.core import Raft
 
 Handlers = dict[type[object], Callable[["Raft", Any], None]]
-LOCAL_INPUTS = (Tick, Campaign, Propose, ProposeConfiguration, Read, SnapshotSent, Unreachable, Transfer)
+LOCAL_INPUTS = (Tick, Campaign, Propose, ProposeConfiguration, Read, SnapshotSent, Unreachable, PeerDown, Transfer)
 
 
 def on_append(raft: "Raft", append: Append) -> None:
@@ -102,6 +103,11 @@ def on_timeout_now(raft: "Raft", message: TimeoutNow) -> None:
     candidate.campaign(raft, pre=False, forced=True)
 
 
+def on_peer_down(raft: "Raft", down: PeerDown) -> None:
+    if down.member == raft.leader:
+        raft.lose_leader()
+
+
 def on_tick(raft: "Raft", tick: Tick) -> None:
     raft.elapsed += 1
     if raft.elapsed >= raft.timeout:
@@ -129,6 +135,7 @@ HANDLERS: Handlers = {
     Read: on_read,
     ReadReply: on_read_reply,
     TimeoutNow: on_timeout_now,
+    PeerDown: on_peer_down,
     Tick: on_tick,
     Campaign: on_campaign,
 }

@@ -281,6 +281,13 @@ class Unreachable:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerDown:
+    """That member's process has certainly gone (its host refuses connections): if it led, do not wait for a time-out."""
+
+    member: int
+
+
+@dataclass(frozen=True, slots=True)
 class Transfer:
     """Hand leadership to that member."""
 
@@ -304,6 +311,7 @@ Input = (
     | Persisted
     | SnapshotSent
     | Unreachable
+    | PeerDown
     | Transfer
     | Compacted
 )
