@@ -22,6 +22,12 @@ RETRY_PAUSE_SECONDS: Final = 0.02  # before a read is tried again on a member th
 _RECONNECTABLE: Final = frozenset((Code.UNAVAILABLE, Code.INTERNAL, Code.UNKNOWN))
 
 
+def take_exception(task: asyncio.Task[None]) -> None:
+    """A shared task may fail after everyone who waited for it gave up: that is no error."""
+    if not task.cancelled():
+        task.exception()
+
+
 class Caller:
     """The calls of one client."""
 
@@ -116,6 +122,7 @@ class Caller:
         """Get a token; concurrent callers share one request. Raises EtcdError."""
         if self._authenticating is None:
             self._authenticating = asyncio.get_running_loop().create_task(self._authenticate())
+            self._authenticating.add_done_callback(take_exception)
         task = self._authenticating
         try:
             await asyncio.shield(task)

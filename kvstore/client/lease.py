@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from kvstore.client import errors
-from kvstore.client.caller import Caller
+from kvstore.client.caller import Caller, take_exception
 from kvstore.pb import rpc_pb2
 from kvstore.rpc import ClientCall, Code, RpcError
 
@@ -45,6 +45,7 @@ class KeepAliveStream:
     async def _open(self) -> None:
         if self._opening is None:
             self._opening = asyncio.get_running_loop().create_task(self._open_once())
+            self._opening.add_done_callback(take_exception)
         task = self._opening
         try:
             await asyncio.shield(task)

@@ -1,9 +1,11 @@
-"""A real etcd for the tests: the judge of the client."""
+"""Servers for the tests: a real etcd, the judge of the client, and our own member, which must be no different."""
 
 import asyncio
+import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,37 +15,48 @@ import pytest
 from kvstore.client import Client
 from kvstore.client.errors import EtcdError
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
+
+
+ADDRESS = f"127.77.{os.getpid() >> 8 & 0xFF}.{os.getpid() & 0xFF}"  # outgoing connections never take a port of it
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago (etcd cannot tell which port 0 became)."""
+    """Ports of ADDRESS that are free (a server cannot tell which port 0 became)."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
-            one.bind(("127.0.0.1", 0))
+            one.bind((ADDRESS, 0))
         return [one.getsockname()[1] for one in sockets]
     finally:
         for one in sockets:
             one.close()
 
 
+PROGRAMS = {
+    "etcd": ["etcd", "--unsafe-no-fsync"],
+    "pilothouse": [sys.executable, "-c", "from kvstore.command import member; member()"],
+}
+
+
 class EtcdProcess:
     """One member of its own cluster, in its own directory; it can be stopped and started again."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, program: str, directory: Path) -> None:
+        if program == "etcd" and shutil.which("etcd") is None:
+            pytest.skip("etcd is not installed")
         client_port, peer_port = free_ports(2)
-        self.endpoint = f"127.0.0.1:{client_port}"
-        client_url, peer_url = f"http://127.0.0.1:{client_port}", f"http://127.0.0.1:{peer_port}"
+        self.endpoint = f"{ADDRESS}:{client_port}"
+        client_url, peer_url = f"http://{self.endpoint}", f"http://{ADDRESS}:{peer_port}"
         self._command = [
-            "etcd",
+            *PROGRAMS[program],
+            "--name=default",
             f"--data-dir={directory}",
             f"--listen-client-urls={client_url}",
             f"--advertise-client-urls={client_url}",
             f"--listen-peer-urls={peer_url}",
             f"--initial-advertise-peer-urls={peer_url}",
             f"--initial-cluster=default={peer_url}",
-            "--unsafe-no-fsync",
             "--heartbeat-interval=10",
             "--election-timeout=100",
         ]
@@ -66,16 +79,16 @@ class EtcdProcess:
                     await client.get(b"ready", timeout_seconds=1.0)
                     return
                 except EtcdError:
+                    assert self._process is not None
+                    assert self._process.poll() is None, "the server ended at its start"
                     await asyncio.sleep(0.02)
 
 
-@pytest.fixture(scope="session")
-def shared_etcd() -> Iterator[EtcdProcess]:
-    """One etcd for all tests; each takes its own key prefix."""
-    if shutil.which("etcd") is None:
-        pytest.skip("etcd is not installed")
+@pytest.fixture(scope="session", params=list(PROGRAMS))
+def shared_etcd(request: pytest.FixtureRequest) -> Iterator[EtcdProcess]:
+    """One server for all tests; each takes its own key prefix."""
     with tempfile.TemporaryDirectory() as directory:
-        process = EtcdProcess(Path(directory) / "data")
+        process = EtcdProcess(request.param, Path(directory) / "data")
         process.start()
         try:
             asyncio.run(process.ready())
@@ -84,12 +97,10 @@ def shared_etcd() -> Iterator[EtcdProcess]:
             process.stop()
 
 
-@pytest.fixture
-async def own_etcd(tmp_path: Path) -> AsyncIterator[EtcdProcess]:
-    """An etcd that the test may kill, compact or fill."""
-    if shutil.which("etcd") is None:
-        pytest.skip("etcd is not installed")
-    process = EtcdProcess(tmp_path / "data")
+@pytest.fixture(params=list(PROGRAMS))
+async def own_etcd(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EtcdProcess]:
+    """A server that the test may kill, compact or fill."""
+    process = EtcdProcess(request.param, tmp_path / "data")
     process.start()
     try:
         await process.ready()

@@ -1,12 +1,23 @@
 """Requests of every kind against a real etcd."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from kvstore.client import Client, Compacted, FutureRevision, LeaseNotFound, Unavailable, errors, ops, prefix_end
+from kvstore.client import (
+    Client,
+    Compacted,
+    EtcdError,
+    FutureRevision,
+    LeaseNotFound,
+    Unavailable,
+    errors,
+    ops,
+    prefix_end,
+)
 from kvstore.pb import kv_pb2, rpc_pb2
-from tests.kvstore.client.conftest import EtcdProcess, free_ports
+from tests.kvstore.client.conftest import ADDRESS, EtcdProcess, free_ports
 
 
 async def test_what_is_put_is_read_ranged_and_deleted(client: Client, prefix: bytes) -> None:
@@ -73,23 +84,29 @@ async def test_compacted_revisions_are_refused_with_their_type(own_etcd: EtcdPro
             await client.compact(2)
 
 
-async def test_etcds_texts_become_types(client: Client, prefix: bytes) -> None:
-    for error, request in (
-        (errors.InvalidRequest, client.put(b"", b"value")),
-        (errors.KeyNotFound, client.put(prefix, b"", ignore_value=True)),
-        (LeaseNotFound, client.put(prefix, b"", lease=12345)),
-        (errors.RequestTooLarge, client.put(prefix, b"x" * 1_600_000)),
-        (errors.ResourceExhausted, client.put(prefix, b"x" * 3_000_000)),
-        (errors.InvalidRequest, client.txn([], [ops.put(prefix, b"1"), ops.put(prefix, b"2")])),
-        (LeaseNotFound, client.lease_revoke(54321)),
-        (LeaseNotFound, client.lease_keep_alive(54321)),
-        (errors.OutOfRange, client.lease_grant(10_000_000_000)),
-        (errors.MemberNotFound, client.request(
-            "/etcdserverpb.Cluster/MemberRemove", rpc_pb2.MemberRemoveRequest(ID=77), rpc_pb2.MemberRemoveResponse)),
-        (errors.Unimplemented, client.request("/etcdserverpb.KV/None", rpc_pb2.PutRequest(), rpc_pb2.PutResponse)),
-    ):  # fmt: skip
-        with pytest.raises(error):
-            await request
+ERRORS: list[tuple[type[EtcdError], Callable[[Client, bytes], Awaitable[object]]]] = [
+    (errors.InvalidRequest, lambda client, key: client.put(b"", b"value")),
+    (errors.KeyNotFound, lambda client, key: client.put(key, b"", ignore_value=True)),
+    (LeaseNotFound, lambda client, key: client.put(key, b"", lease=12345)),
+    (errors.RequestTooLarge, lambda client, key: client.put(key, b"x" * 1_600_000)),
+    (errors.ResourceExhausted, lambda client, key: client.put(key, b"x" * 3_000_000)),
+    (errors.InvalidRequest, lambda client, key: client.txn([], [ops.put(key, b"1"), ops.put(key, b"2")])),
+    (LeaseNotFound, lambda client, key: client.lease_revoke(54321)),
+    (LeaseNotFound, lambda client, key: client.lease_keep_alive(54321)),
+    (errors.OutOfRange, lambda client, key: client.lease_grant(10_000_000_000)),
+    (
+        errors.Unimplemented,
+        lambda client, key: client.request("/etcdserverpb.KV/None", rpc_pb2.PutRequest(), rpc_pb2.PutResponse),
+    ),
+]
+
+
+@pytest.mark.parametrize("index", range(len(ERRORS)))
+async def test_etcds_texts_become_types(client: Client, prefix: bytes, index: int) -> None:
+    kind, request = ERRORS[index]
+    with pytest.raises(EtcdError) as caught:
+        await request(client, prefix)
+    assert type(caught.value) is kind
 
 
 async def test_large_answers_arrive_whole(client: Client, prefix: bytes) -> None:
@@ -114,7 +131,7 @@ async def test_status_and_members_are_read(client: Client, shared_etcd: EtcdProc
 
 
 async def test_a_dead_endpoint_is_passed_over(shared_etcd: EtcdProcess, prefix: bytes) -> None:
-    dead = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    dead = [f"{ADDRESS}:{port}" for port in free_ports(2)]
     async with Client([*dead, shared_etcd.endpoint]) as client:
         await client.put(prefix, b"written")  # a write too: it certainly never left
         kv = await client.get(prefix)
@@ -124,7 +141,7 @@ async def test_a_dead_endpoint_is_passed_over(shared_etcd: EtcdProcess, prefix: 
 async def test_without_any_endpoint_a_call_is_unavailable_in_time() -> None:
     loop = asyncio.get_running_loop()
     started = loop.time()
-    async with Client([f"127.0.0.1:{free_ports(1)[0]}"]) as client:
+    async with Client([f"{ADDRESS}:{free_ports(1)[0]}"]) as client:
         with pytest.raises(Unavailable) as caught:
             await client.get(b"key", timeout_seconds=0.3)
     assert not caught.value.sent
@@ -149,7 +166,10 @@ async def test_users_authenticate_and_expired_tokens_are_replaced(own_etcd: Etcd
             ("UserGrantRole", rpc_pb2.AuthUserGrantRoleRequest(user="root", role="root"), rpc_pb2.AuthUserGrantRoleResponse),
             ("AuthEnable", rpc_pb2.AuthEnableRequest(), rpc_pb2.AuthEnableResponse),
         ):
-            await admin.request(f"/etcdserverpb.Auth/{path}", message, answer)
+            try:
+                await admin.request(f"/etcdserverpb.Auth/{path}", message, answer)
+            except errors.Unimplemented:
+                pytest.skip("this server has no users")
     async with Client([own_etcd.endpoint], user="root", password="wrong") as client:
         with pytest.raises(errors.AuthenticationFailed):
             await client.get(b"key")
