@@ -227,8 +227,12 @@ class Controller:
             self.queue.add_after(key, plan.again_after)
 
     def _on_failure(self, key: str, error: ApiError | ConnectionLost) -> None:
+        if isinstance(error, ApiError) and error.has_cause("NamespaceTerminating"):
+            self.queue.forget(key)  # it will not get better: the object goes too
+            return
         delay = self.queue.add_rate_limited(key)
-        expected = isinstance(error, ApiError) and error.code == 409
+        # Somebody changed or deleted the object meanwhile: the cache will tell.
+        expected = isinstance(error, ApiError) and error.code in (404, 409)
         loud = not expected and self.queue.failures(key) >= QUIET_FAILURES
         level = logging.WARNING if loud else logging.DEBUG
         log.log(level, "%s %s: %s; next try in %.2f s", self.name, key, error, delay)
