@@ -60,6 +60,15 @@ def imports(tree: ast.Module) -> Iterator[str]:
             yield node.module
 
 
+def names_of_modules(tree: ast.Module) -> set[str]:
+    """Return the names under which a file knows modules and classes that it imported (not its parameters)."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    return found
+
+
 def calls(tree: ast.Module) -> Iterator[tuple[str, int]]:
     """Yield (dotted name, line) of each call whose callee is a plain dotted name."""
     for node in ast.walk(tree):
