@@ -265,7 +265,8 @@ class FakeClient:
     ) -> Object:
         await asyncio.sleep(0)
         self.api.begin("get", resource, name)
-        return copy.deepcopy(self.api.find(resource, name, namespace or ""))
+        found = self.api.find(resource, name, namespace or "")
+        return _scale_of(found) if subresource == "scale" else copy.deepcopy(found)
 
     async def list(
         self,
@@ -309,6 +310,11 @@ class FakeClient:
     async def update(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
         await asyncio.sleep(0)
         self.api.begin(f"update/{subresource}" if subresource else "update", resource, obj["metadata"]["name"])
+        if subresource == "scale":
+            found = self.api.find(resource, obj["metadata"]["name"], obj["metadata"].get("namespace", ""))
+            sized = {**found, "spec": {**found["spec"], "replicas": obj["spec"].get("replicas", 0)}}
+            sized["metadata"] = {**found["metadata"], "resourceVersion": obj["metadata"]["resourceVersion"]}
+            return _scale_of(self.api.update(resource, copy.deepcopy(sized), ""))
         return copy.deepcopy(self.api.update(resource, copy.deepcopy(obj), subresource))
 
     async def patch(
@@ -405,6 +411,20 @@ class FakeClient:
 
     async def close(self) -> None:
         await asyncio.sleep(0)
+
+
+def _scale_of(obj: Object) -> Object:
+    labels = get_in(obj, "spec", "selector", "matchLabels", default={})
+    metadata = {key: obj["metadata"].get(key) for key in ("name", "namespace", "uid", "resourceVersion")}
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    replicas = get_in(obj, "status", "replicas", default=0)
+    return {
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "metadata": metadata,
+        "spec": {"replicas": obj["spec"].get("replicas", 0)},
+        "status": {"replicas": replicas, "selector": selector},
+    }
 
 
 def _is_over(resource: Resource, obj: Object) -> bool:

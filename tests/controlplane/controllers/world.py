@@ -94,7 +94,8 @@ class World:
         condition = {"type": "Ready", "status": ready, "lastTransitionTime": now}
         number = int(pod["metadata"]["uid"].split("-")[1])
         address = f"10.0.{number // 250}.{number % 250}"
-        status = {"phase": "Running", "conditions": [condition], "podIP": address, "podIPs": [{"ip": address}]}
+        status = {"phase": "Running", "startTime": now, "conditions": [condition]}
+        status |= {"podIP": address, "podIPs": [{"ip": address}]}
         self._change(pod, lambda obj: obj.update(status=status))
 
     async def _stop_pod(self, pod: Object) -> None:
