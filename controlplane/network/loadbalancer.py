@@ -31,10 +31,12 @@ async def run(config: LoadBalancerConfig, *, stop: asyncio.Event, ready: Callabl
     balancer = LeastConnections(backends, lambda backend: probers[backend].suspect())
     forwarder = Forwarder(balancer, Limits(patience_seconds=config.patience_seconds, replay_bytes=FIRST_FLIGHT_BYTES))
 
+    told: dict[Backend, Health] = {}
+
     def tell(backend: Backend, health: Health) -> None:
-        before = balancer.health(backend)
         balancer.set_health(backend, health)
-        if health is not before:
+        if told.get(backend) is not health:
+            told[backend] = health
             log.info("master %s is %s", backend, health.name.lower())
         if health is Health.DOWN:
             forwarder.reset_backend(backend)
