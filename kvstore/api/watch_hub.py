@@ -8,7 +8,6 @@ else's time, and no watcher misses, repeats or reorders an event. One that needs
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Protocol
 
 from kvstore.api.interest import Index, Interest
@@ -165,7 +164,7 @@ class WatchHub:
                     if interest.previous:
                         encoded = full = full or _encode(change)
                     else:
-                        encoded = plain = plain or _encode(replace(change, previous=None))
+                        encoded = plain = plain or _encode(change._replace(previous=None))
                     _append(wanted.setdefault(interest, ([], group))[0], revision, encoded)
         return wanted
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from kvstore.mvcc import errors, layout
+from kvstore.mvcc import errors
 from kvstore.mvcc.errors import Failure
 from kvstore.pb.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
 
@@ -93,26 +93,26 @@ def _check_branches(request: TxnRequest) -> Failure | None:
 
 
 class _Intervals:
-    """Ranges of keys that a branch deletes."""
+    """What a branch deletes, as etcd's check sees it: a range up to the last key counts as its first key alone.
+
+    So a Txn may delete everything from a key on and put one of those keys again; the order of its operations decides.
+    """
 
     def __init__(self) -> None:
         self._points: set[bytes] = set()
-        self._ranges: list[tuple[bytes, bytes | None]] = []
+        self._ranges: list[tuple[bytes, bytes]] = []
 
     def add(self, key: bytes, range_end: bytes) -> None:
+        self._points.add(key)
         if range_end:
-            self._ranges.append(layout.bounds(key, range_end))
-        else:
-            self._points.add(key)
+            self._ranges.append((key, range_end))
 
     def add_all(self, other: "_Intervals") -> None:
         self._points |= other._points
         self._ranges += other._ranges
 
     def cover(self, key: bytes) -> bool:
-        return key in self._points or any(
-            start <= key and (end is None or key < end) for start, end in self._ranges
-        )
+        return key in self._points or any(start <= key < end for start, end in self._ranges)
 
 
 def _touched(branch: Sequence[RequestOp]) -> tuple[set[bytes], _Intervals] | Failure:

@@ -35,8 +35,9 @@ def scrub(working: Working, max_events: int) -> bool:
     for stored_key, stored in done:
         revision = layout.event_revision(stored_key)
         owner = layout.escape(stored[1:])
-        whole = stored[:1] == layout.KIND_DELETE and revision < compacted
-        bound = owner + layout.revision_key(revision) + (layout.AFTER_KINDS if whole else b"")
+        at_revision = owner + layout.revision_key(revision)
+        died = revision < compacted and transaction.get(layout.HISTORY, at_revision + layout.KIND_DELETE) is not None
+        bound = at_revision + layout.AFTER_KINDS if died else at_revision
         transaction.delete_range(layout.HISTORY, owner, bound)
         if revision < compacted:
             transaction.delete(layout.EVENTS, stored_key)

@@ -27,14 +27,16 @@ def read_events(view: View, first: int, last: int) -> Iterator[Past]:
 def load(view: View, revision: int, is_delete: bool, key: bytes, with_previous_above: int | None) -> Change:
     """Return the change of `key` at `revision`.
 
-    `with_previous_above` is the compacted revision when the version before is wanted (left out where it is compacted),
-    None when it is not.
+    `with_previous_above` is the compacted revision when the version before is wanted, None when it is not. It is left
+    out where it is compacted, and of a put that created the key.
     """
+    key_value = KeyValue(key=key, mod_revision=revision).SerializeToString() if is_delete else None
+    is_creation = False
+    if key_value is None:
+        key_value = written_at(view, key, revision)
+        assert key_value is not None, "a put event without its version"
+        is_creation = KeyValue.FromString(key_value).version == 1
     previous = None
-    if with_previous_above is not None and revision - 1 >= with_previous_above:
+    if with_previous_above is not None and revision - 1 >= with_previous_above and not is_creation:
         previous = version_at(view, key, revision - 1)
-    if is_delete:
-        return Change(True, key, KeyValue(key=key, mod_revision=revision).SerializeToString(), previous)
-    key_value = written_at(view, key, revision)
-    assert key_value is not None, "a put event without its version"
-    return Change(False, key, key_value, previous)
+    return Change(is_delete, key, key_value, previous)

@@ -9,7 +9,7 @@
     meta         b"state"                                    -> applied index and term, revision, compacted, scrubbed
 
 A version is stored once: in `current` until it is superseded, then in `history`; `events` point to it. Within one
-revision a key is put at most once, and may be deleted after it (two nested transactions), never the other way round.
+revision a key is put at most once; it may be deleted after that (then there is a tombstone too) or before (then none).
 """
 
 import struct

@@ -2,6 +2,7 @@
 
 from kvstore.mvcc import errors, layout, leases, wire
 from kvstore.mvcc.errors import Failure
+from kvstore.mvcc.history import version_at
 from kvstore.mvcc.working import Change, Working
 from kvstore.pb.kv_pb2 import KeyValue
 from kvstore.pb.rpc_pb2 import DeleteRangeRequest, PutRequest
@@ -29,6 +30,8 @@ def put(working: Working, request: PutRequest) -> bytes:
     previous = transaction.get(layout.CURRENT, key)
     if previous is None:
         created, version, old_lease = revision, 1, 0
+        if working.changes:  # it may have been deleted by the same transaction: then it never was dead
+            transaction.delete(layout.HISTORY, layout.history_key(key, revision, layout.KIND_DELETE))
     else:
         old = KeyValue.FromString(previous)
         created, version, old_lease = old.create_revision, old.version + 1, old.lease
@@ -82,6 +85,10 @@ def _bury(working: Working, key: bytes, previous: bytes) -> None:
     transaction.put(layout.HISTORY, layout.history_key(key, revision, layout.KIND_DELETE), b"")
     transaction.delete(layout.CURRENT, key)
     transaction.append(layout.EVENTS, layout.event_key(revision, len(working.changes)), layout.KIND_DELETE + key)
-    working.changes.append(Change(True, key, KeyValue(key=key, mod_revision=revision).SerializeToString(), previous))
+    if old.mod_revision == revision:  # put by the same transaction: what was before it is what watchers are shown
+        told = version_at(transaction, key, revision - 1)
+    else:
+        told = previous
+    working.changes.append(Change(True, key, KeyValue(key=key, mod_revision=revision).SerializeToString(), told))
     if old.lease:
         leases.move(working, key, old.lease, 0)

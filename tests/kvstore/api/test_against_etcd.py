@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from kvstore.pb import rpc_pb2 as rpc
@@ -99,8 +99,6 @@ class Pair:
             move_revisions(request, await self.newest())
             real = await outcome(self.real, request)
             ours = await outcome(self.ours.channel, request)
-            if real == (2, "") and isinstance(request, rpc.TxnRequest):
-                continue
             assert ours == real, request
 
 
@@ -125,14 +123,19 @@ def pair(etcd: str, runner: asyncio.Runner) -> Iterator[Pair]:
 
 
 @given(requests=REQUESTS)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, phases=[Phase.generate])
 def test_random_requests_get_the_same_answers(pair: Pair, runner: asyncio.Runner, requests: Requests) -> None:
     runner.run(pair.feed(requests))
 
 
 @pytest.mark.slow
 @given(requests=REQUESTS)
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=1500,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],  # the servers keep their state: a difference that was shrunk would be another one
+)
 def test_many_more_random_requests_get_the_same_answers(
     pair: Pair, runner: asyncio.Runner, requests: Requests
 ) -> None:

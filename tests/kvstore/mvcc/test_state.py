@@ -109,7 +109,8 @@ def test_a_put_and_a_delete_of_one_key_in_two_nested_transactions_share_a_revisi
     [
         (put_operation(b"a"), put_operation(b"a")),
         (put_operation(b"b"), delete_operation(b"a", b"c")),
-        (delete_operation(b"a", b"\0"), nested(put_operation(b"b"))),
+        (delete_operation(b"a", b"\0"), nested(put_operation(b"a"))),
+        (delete_operation(b"a", b"c"), nested(put_operation(b"b"))),
         (put_operation(b"a"), nested(put_operation(b"a"))),
         (nested(put_operation(b"a")), nested(put_operation(b"a"))),
         (nested(delete_operation(b"a")), nested(put_operation(b"a"))),
@@ -130,6 +131,20 @@ def test_deletes_may_overlap_and_branches_exclude_each_other(
     driver: Driver, operations: tuple[rpc.RequestOp, ...]
 ) -> None:
     assert driver.txn(*operations).failure is None
+
+
+def test_a_key_deleted_and_put_again_in_one_revision_lives_on_as_a_new_one(driver: Driver) -> None:
+    driver.put(b"b", b"old")
+    assert driver.txn(delete_operation(b"a", b"\0"), put_operation(b"b")).failure is None
+    driver.put(b"b", b"newer")
+    found = driver.state.range(rpc.RangeRequest(key=b"b", revision=3))
+    assert not isinstance(found, errors.Failure)
+    (pair,) = rpc.RangeResponse.FromString(found.body()).kvs
+    assert (pair.create_revision, pair.version, pair.value) == (3, 1, b"")
+    driver.apply(commands.COMPACT, rpc.CompactionRequest(revision=3).SerializeToString())
+    while driver.state.scrub(100):
+        pass
+    assert driver.state.range(rpc.RangeRequest(key=b"b", revision=3)) == found
 
 
 def test_a_nested_transaction_gets_what_its_parent_leaves_of_the_128_operations(driver: Driver) -> None:

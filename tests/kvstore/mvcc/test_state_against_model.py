@@ -183,13 +183,14 @@ class _Comparison(RuleBasedStateMachine):
 
     def check_change(self, revision: int, is_delete: bool, key: bytes) -> None:
         change = self.state.change(revision, is_delete, key, with_previous=True)
-        both = len([name for name in self.model.events[revision] if name[1] == key]) > 1  # put and deleted in one
-        if not is_delete and not both:
-            assert KeyValue.FromString(change.key_value) == self.model.states[revision][key]
+        alive = self.model.states[revision].get(key)
+        if not is_delete and alive is not None:
+            assert KeyValue.FromString(change.key_value) == alive
         if is_delete:
             assert KeyValue.FromString(change.key_value) == KeyValue(key=key, mod_revision=revision)
         before = self.model.states[revision - 1].get(key)
-        if before is None or revision - 1 < self.model.compacted:
+        is_creation = not is_delete and KeyValue.FromString(change.key_value).version == 1
+        if before is None or is_creation or revision - 1 < self.model.compacted:
             assert change.previous is None
         else:
             assert change.previous == before.SerializeToString()
@@ -205,6 +206,9 @@ class _Comparison(RuleBasedStateMachine):
         for turn in self.told:
             for revision, changes in turn.revisions:
                 assert [(one.is_delete, one.key) for one in changes] == self.model.events[revision]
+                if revision - 1 >= max(self.model.compacted, 1):
+                    again = [self.state.change(revision, *one[:2], with_previous=True) for one in changes]
+                    assert again == list(changes)
 
 
 class OnMemory(_Comparison):
