@@ -55,10 +55,10 @@ class Caller:
             await self.authenticate()
         endpoint = self.endpoints.current
         seconds = self.timeout_seconds if timeout_seconds is None else timeout_seconds
+        deadline = asyncio.get_running_loop().time() + seconds
         try:
             answer = await endpoint.channel.unary(path, message, self._metadata, seconds)
         except RpcError as error:
-            deadline = asyncio.get_running_loop().time() + seconds
             return await self._call_again(endpoint, path, message, error, is_read, deadline)
         if endpoint.failures:
             self.endpoints.on_success(endpoint)

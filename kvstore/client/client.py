@@ -62,8 +62,8 @@ class Client:
         self._caller = Caller(endpoints, ssl_context, user, password, chance or random.Random(), timeout_seconds)
         self._keep_alive = KeepAliveStream(self._caller)
         self._call = self._caller.call
-        self._watches: set[Watch] = set()
-        self._leases: set[Lease] = set()
+        self._watches: dict[Watch, None] = {}
+        self._leases: dict[Lease, None] = {}
 
     @property
     def endpoints(self) -> list[str]:
@@ -186,8 +186,8 @@ class Client:
             filters=filters,
             fragment=fragment,
         )
-        watch = Watch(self._caller, create, self._watches.discard)
-        self._watches.add(watch)
+        watch = Watch(self._caller, create, self._forget_watch)
+        self._watches[watch] = None
         return watch
 
     async def request_progress(self) -> None:
@@ -231,8 +231,8 @@ class Client:
         """A lease that is renewed in the background until its `revoke`."""
         asked_at = asyncio.get_running_loop().time()
         granted = await self.lease_grant(ttl_seconds, lease_id)
-        lease = Lease(self._caller, self._keep_alive, granted.ID, granted.TTL, asked_at, self._leases.discard)
-        self._leases.add(lease)
+        lease = Lease(self._caller, self._keep_alive, granted.ID, granted.TTL, asked_at, self._forget_lease)
+        self._leases[lease] = None
         return lease
 
     # The cluster.
@@ -260,6 +260,12 @@ class Client:
         """Any other unary method, e.g. ("/etcdserverpb.Maintenance/Alarm", AlarmRequest(...), AlarmResponse)."""
         answer = await self._call(path, message.SerializeToString(), is_read=is_read, timeout_seconds=timeout_seconds)
         return response_type.FromString(answer)
+
+    def _forget_watch(self, watch: Watch) -> None:
+        self._watches.pop(watch, None)
+
+    def _forget_lease(self, lease: Lease) -> None:
+        self._leases.pop(lease, None)
 
     async def close(self) -> None:
         """Cancel the watches, stop the renewals (leases then expire by themselves), close the connections."""

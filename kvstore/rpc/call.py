@@ -148,6 +148,7 @@ class Call(Stream):
             or framed > self.send_window
             or framed > connection.send_window
             or framed > connection.peer_frame_bytes
+            or framed > connection.turn_room
             or not connection.is_writable
             or connection.header_prefix
         ):
@@ -155,6 +156,7 @@ class Call(Stream):
             self.finish()
             return
         connection.send_window -= framed
+        connection.turn_room -= framed
         name = self.stream_id.to_bytes(4, "big")
         connection.emit(
             b"".join(

@@ -85,7 +85,7 @@ class Channel:
         self._deadlines = Deadlines(self._loop)
         self._heads: dict[tuple[str, tuple[tuple[str, str | bytes], ...] | None, float | None], bytes] = {}
         self._protocol: _ClientProtocol | None = None
-        self._protocols: set[_ClientProtocol] = set()
+        self._protocols: dict[_ClientProtocol, None] = {}
         self._connecting: asyncio.Task[ClientConnection] | None = None
         self._is_closed = False
 
@@ -231,11 +231,11 @@ class Channel:
 
     def on_protocol_made(self, protocol: _ClientProtocol) -> None:
         """A transport is up."""
-        self._protocols.add(protocol)
+        self._protocols[protocol] = None
 
     def on_protocol_lost(self, protocol: _ClientProtocol) -> None:
         """A transport is gone."""
-        self._protocols.discard(protocol)
+        self._protocols.pop(protocol, None)
         if self._protocol is protocol:
             self._protocol = None
 

@@ -32,6 +32,7 @@ class Connection:
         self.streams: dict[int, Stream] = {}
         self.blocked: dict[int, Stream] = {}  # streams with data that waits, in the order of service
         self.send_window = frames.DEFAULT_WINDOW_BYTES
+        self.turn_room = limits.write_turn_bytes  # DATA that may still go to the output before the next `take_output`
         self.peer_initial_window = frames.DEFAULT_WINDOW_BYTES
         self.peer_frame_bytes = frames.DEFAULT_FRAME_BYTES
         self.peer_concurrent_streams = 2**32 - 1
@@ -44,7 +45,6 @@ class Connection:
         self._on_output = on_output
         self._output: list[bytes] = []
         self._output_announced = False
-        self._turn_is_full = False  # as much was moved as one turn may; more after the next `take_output`
         self._tail = b""
         self._settings_seen = False
         self._special = True  # the next frame is restricted: first SETTINGS, or CONTINUATION
@@ -99,7 +99,7 @@ class Connection:
         output = b"".join(self._output)
         self._output.clear()
         self._output_announced = False
-        self._turn_is_full = False
+        self.turn_room = self.limits.write_turn_bytes
         return output
 
     def announce_settings(self, settings: dict[int, int]) -> None:
@@ -117,17 +117,13 @@ class Connection:
 
     def pump(self) -> None:
         """Move waiting data to the output, a frame of each stream in turn, as far as windows and one turn's budget allow."""
-        budget = 0 if self._turn_is_full else self.limits.write_turn_bytes
         blocked = self.blocked
-        while blocked and budget > 0 and self.send_window > 0 and self.is_writable:
+        while blocked and self.turn_room > 0 and self.send_window > 0 and self.is_writable:
             stream_id = next(iter(blocked))
             stream = blocked[stream_id]
-            sent = stream.pump()
-            budget -= sent
-            if sent and stream_id in blocked:  # to the back of the line
+            if stream.pump() and stream_id in blocked:  # to the back of the line
                 del blocked[stream_id]
                 blocked[stream_id] = stream
-        self._turn_is_full = budget <= 0
 
     # Streams.
 

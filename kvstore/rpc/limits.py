@@ -24,6 +24,7 @@ class Limits:
     write_buffer_bytes: int = 256 * 1024  # above it the transport is "full" and data waits in its stream
     write_turn_bytes: int = 1024 * 1024  # data moved from streams to the transport in one turn of the loop
     hello_seconds: float = 20.0  # until a new connection has said which protocol it speaks
+    close_seconds: float = 5.0  # for the last bytes to a peer that does not read
     http1_body_bytes: int = 4 * 1024 * 1024
     http1_header_bytes: int = 64 * 1024
 

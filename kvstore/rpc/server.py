@@ -48,7 +48,7 @@ class Server:
         self.http1 = http1
         self.limits = limits or Limits()
         self.port = 0
-        self.connections: set[_ServerProtocol] = set()
+        self.connections: dict[_ServerProtocol, None] = {}  # in the order of arrival: a simulation must replay
         self._listeners: list[asyncio.Server] = []
         self._deadlines: Deadlines | None = None
         self._idle: asyncio.Event | None = None
@@ -89,7 +89,7 @@ class Server:
 
     def on_connection_closed(self, protocol: _ServerProtocol) -> None:
         """Bookkeeping of the protocol's end."""
-        self.connections.discard(protocol)
+        self.connections.pop(protocol, None)
         if self._idle is not None and not self.connections:
             self._idle.set()
 
@@ -109,12 +109,13 @@ class _ServerProtocol(asyncio.Protocol):
         self._is_lost = False
         self._drain: asyncio.Future[None] | None = None
         self._hello_timer: asyncio.TimerHandle | None = None
+        self._close_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self._server.limits.write_buffer_bytes)
-        self._server.connections.add(self)
+        self._server.connections[self] = None
         self._hello_timer = self._loop.call_later(self._server.limits.hello_seconds, self._on_no_hello)
         keep_alive(transport)
 
@@ -179,7 +180,7 @@ class _ServerProtocol(asyncio.Protocol):
             if http2.blocked and http2.is_writable:
                 http2.pump()
         if http2.is_closing or (self._is_leaving and not http2.streams):
-            self._transport.close()
+            self.close()
 
     def pause_writing(self) -> None:
         """The client does not read: leave data in the streams, and take no more requests from it."""
@@ -204,6 +205,8 @@ class _ServerProtocol(asyncio.Protocol):
         """The transport is gone."""
         self._is_lost = True
         self._end_hello()
+        if self._close_timer is not None:
+            self._close_timer.cancel()
         self._wake_drain()
         http2, self._http2 = self._http2, None
         http1, self._http1 = self._http1, None
@@ -251,5 +254,7 @@ class _ServerProtocol(asyncio.Protocol):
                 self._transport.pause_reading()
 
     def close(self) -> None:
-        """Close after what is written."""
+        """Close after what is written, but not wait for ever for a peer that does not read."""
         self._transport.close()
+        if self._close_timer is None and not self._is_lost:
+            self._close_timer = self._loop.call_later(self._server.limits.close_seconds, self._transport.abort)

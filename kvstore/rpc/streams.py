@@ -85,10 +85,12 @@ class Stream:
             and size <= self.send_window
             and size <= connection.send_window
             and size <= connection.peer_frame_bytes
+            and size <= connection.turn_room
             and connection.is_writable
         ):
             self.send_window -= size
             connection.send_window -= size
+            connection.turn_room -= size
             flags = END_STREAM if end_stream else 0
             connection.emit(_pack_header(size >> 8, size & 0xFF, DATA, flags, self.stream_id) + data)
             if end_stream:
@@ -113,8 +115,8 @@ class Stream:
         connection.emit(header_frames(self.stream_id, block, True, connection.peer_frame_bytes))
         self._close_local()
 
-    def pump(self) -> int:
-        """Send one frame of what waits; about the bytes sent, 0 when nothing may go.
+    def pump(self) -> bool:
+        """Send one frame of what waits; False when nothing may go.
 
         Leaves `connection.blocked` when all is sent, and when only the stream's own window is in the way.
         """
@@ -122,11 +124,11 @@ class Stream:
         connection = self.connection
         if queue is None or (self.send_window <= 0 and queue[0]):
             connection.blocked.pop(self.stream_id, None)
-            return 0
+            return False
         data = queue[0]
         room = min(self.send_window, connection.send_window, connection.peer_frame_bytes)
         if room <= 0 and data:
-            return 0
+            return False
         sent = min(len(data), max(room, 0))
         if sent == len(data):
             queue.popleft()
@@ -135,13 +137,14 @@ class Stream:
             data = data[:sent]
         self.send_window -= sent
         connection.send_window -= sent
+        connection.turn_room -= sent
         self.pending_bytes -= sent
         is_last = not queue
         flags = END_STREAM if is_last and self._trailers == b"" else 0
         connection.emit(_pack_header(sent >> 8, sent & 0xFF, DATA, flags, self.stream_id) + data)
         if is_last:
             self._on_queue_empty()
-        return sent + 1
+        return True
 
     def widen(self, increment: int) -> None:
         """The peer gave the stream window (or took some: a negative increment, by SETTINGS). Raises StreamFault."""

@@ -42,21 +42,22 @@ PROGRAMS = {
 class EtcdProcess:
     """One member of its own cluster, in its own directory; it can be stopped and started again."""
 
-    def __init__(self, program: str, directory: Path) -> None:
+    def __init__(self, program: str, directory: Path, name: str = "default", peers: dict[str, int] | None = None) -> None:
         if program == "etcd" and shutil.which("etcd") is None:
             pytest.skip("etcd is not installed")
-        client_port, peer_port = free_ports(2)
-        self.endpoint = f"{ADDRESS}:{client_port}"
-        client_url, peer_url = f"http://{self.endpoint}", f"http://{ADDRESS}:{peer_port}"
+        peers = peers or {name: free_ports(1)[0]}
+        self.endpoint = f"{ADDRESS}:{free_ports(1)[0]}"
+        client_url, peer_url = f"http://{self.endpoint}", f"http://{ADDRESS}:{peers[name]}"
+        cluster = ",".join(f"{other}=http://{ADDRESS}:{port}" for other, port in peers.items())
         self._command = [
             *PROGRAMS[program],
-            "--name=default",
+            f"--name={name}",
             f"--data-dir={directory}",
             f"--listen-client-urls={client_url}",
             f"--advertise-client-urls={client_url}",
             f"--listen-peer-urls={peer_url}",
             f"--initial-advertise-peer-urls={peer_url}",
-            f"--initial-cluster=default={peer_url}",
+            f"--initial-cluster={cluster}",
             "--heartbeat-interval=10",
             "--election-timeout=100",
         ]
@@ -107,6 +108,22 @@ async def own_etcd(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         yield process
     finally:
         process.stop()
+
+
+@pytest.fixture(params=list(PROGRAMS))
+async def three_members(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[list[EtcdProcess]]:
+    """A cluster of three."""
+    peers = dict(zip(("m0", "m1", "m2"), free_ports(3), strict=True))
+    members = [EtcdProcess(request.param, tmp_path / name, name, peers) for name in peers]
+    try:
+        for member in members:
+            member.start()
+        for member in members:
+            await member.ready()
+        yield members
+    finally:
+        for member in members:
+            member.stop()
 
 
 @pytest.fixture

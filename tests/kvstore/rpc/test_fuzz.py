@@ -1,6 +1,6 @@
 """Any bytes at all: no exception, no endless loop, and either the connection lives or it has said why it ended."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kvstore.rpc import Limits, frames
@@ -102,7 +102,6 @@ def bytes_of(wire: ServerWire, action: tuple[str, int, object]) -> bytes:
     return frames.settings_frame({frames.SETTING_INITIAL_WINDOW_SIZE: value})
 
 
-@settings(max_examples=150)
 @given(ACTIONS, st.data())
 def test_half_sensible_clients_never_make_us_break_the_windows(
     actions: list[tuple[str, int, object]], chance: st.DataObject
