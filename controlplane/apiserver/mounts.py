@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from controlplane.apiserver import discovery
+from controlplane.apiserver import discovery, negotiate
 from controlplane.apiserver.context import Answer, Context
+from controlplane.apiserver.openapi import V2_PROTOBUF, V2_PROTOBUF_ACCEPT, OpenApi
 from controlplane.apiserver.storage import codec
 from controlplane.objects.scheme import Scheme
 
 _GROUP: Final = "apidiscovery.k8s.io"
 _AGGREGATED: Final = "APIGroupDiscoveryList"
+_IMMUTABLE: Final = timedelta(days=365)
 
 
 Version = Literal["v2", "v2beta1"]
@@ -86,4 +89,46 @@ def discovery_answer(context: Context) -> Answer | None:
 
 def openapi_answer(context: Context) -> Answer | None:
     """/openapi/v2, /openapi/v3 and below; None for a path that is not there."""
+    path = context.info.path.path.rstrip("/")
+    documents = context.services.openapi()
+    if path == "/openapi/v2":
+        return _version_2(context, documents)
+    if path == "/openapi/v3":
+        return Answer(documents.index(), media_type=negotiate.JSON)
+    if path.startswith("/openapi/v3/"):
+        return _version_3(context, documents, path.removeprefix("/openapi/v3/"))
     return None
+
+
+def _version_2(context: Context, documents: OpenApi) -> Answer:
+    """Protobuf for clients that name it, JSON for all others."""
+    tag = documents.v2_hash().encode()
+    headers = ((b"etag", b'"' + tag + b'"'), (b"vary", b"Accept"), (b"cache-control", b"no-cache"))
+    wants_protobuf = V2_PROTOBUF_ACCEPT in context.header(b"accept")
+    media_type = V2_PROTOBUF if wants_protobuf else negotiate.JSON
+    if _matches(context, b'"' + tag + b'"'):
+        return Answer(b"", 304, media_type, headers)
+    return Answer(documents.v2_protobuf() if wants_protobuf else documents.v2(), 200, media_type, headers)
+
+
+def _version_3(context: Context, documents: OpenApi, name: str) -> Answer | None:
+    """One group and version: cached for ever under its right hash, moved to it from a wrong one."""
+    current = documents.hash_of(name)
+    body = documents.document(name) if current is not None else None
+    if current is None or body is None:
+        return None
+    wanted = context.query.get("hash", "")
+    if wanted and wanted != current:
+        location = f"/openapi/v3/{name}?hash={current}".encode()
+        return Answer(b"", 301, "text/plain; charset=utf-8", ((b"location", location),))
+    tag = b'"' + current.encode() + b'"'
+    if wanted:
+        later = context.services.environment.now() + _IMMUTABLE
+        expires = later.strftime("%a, %d %b %Y %H:%M:%S GMT").encode()
+        caching = ((b"cache-control", b"public, immutable"), (b"expires", expires))
+    else:
+        caching = ((b"cache-control", b"no-cache, private"),)
+    headers = ((b"etag", tag), (b"vary", b"Accept"), *caching)
+    if _matches(context, tag):
+        return Answer(b"", 304, negotiate.JSON, headers)
+    return Answer(body, 200, negotiate.JSON, headers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from controlplane.apiserver import negotiate
+from controlplane.apiserver import negotiate, tables
 from controlplane.apiserver.context import Answer, Context
 from controlplane.apiserver.negotiate import Accepted
 from controlplane.apiserver.registry import versions
@@ -23,14 +23,10 @@ _META_GROUP: Final = "meta.k8s.io"
 _INCLUDES: Final = ("None", "Metadata", "Object")
 
 
-def _media_type(accepted: Accepted) -> str:
-    return accepted.media_type
-
-
 def _finish(body: bytes, accepted: Accepted, code: int = 200) -> Answer:
     if accepted.media_type == negotiate.YAML:
         body = negotiate.to_yaml(body)
-    return Answer(body, code, _media_type(accepted))
+    return Answer(body, code, accepted.media_type)
 
 
 def partial(obj: Object, version: str) -> Object:
@@ -48,9 +44,7 @@ def include_of(context: Context) -> str:
 
 def table_of(context: Context, resource: Resource, objects: list[Object], metadata: Object, version: str) -> Object:
     """A Table of objects."""
-    from controlplane.apiserver import tables
-
-    return tables.table(  # type: ignore[no-any-return, attr-defined, unused-ignore]
+    return tables.table(
         resource,
         objects,
         now=context.services.environment.now(),

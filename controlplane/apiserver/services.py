@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from controlplane.apiserver.config import ApiServerConfig
 from controlplane.apiserver.environment import Environment
 from controlplane.apiserver.metrics import Metrics
+from controlplane.apiserver.openapi import OpenApi
 from controlplane.apiserver.registry.events import LeasePool
 from controlplane.apiserver.storage.backend import Backend
 from controlplane.apiserver.storage.caches import Caches
@@ -79,5 +80,12 @@ class Services:
     watchers: Watchers = field(default_factory=Watchers)
     streams: Streams = field(default_factory=Streams)
     event_leases: LeasePool = field(default_factory=LeasePool)
+    documents: OpenApi | None = None
     is_ready: bool = False
     is_stopping: bool = False
+
+    def openapi(self) -> OpenApi:
+        """The OpenAPI documents, made when somebody asks for the first time."""
+        if self.documents is None:
+            self.documents = OpenApi(self.scheme)
+        return self.documents
