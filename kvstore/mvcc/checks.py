@@ -93,9 +93,9 @@ def _check_branches(request: TxnRequest) -> Failure | None:
 
 
 class _Intervals:
-    """What a branch deletes, as etcd's check sees it: a range up to the last key counts as its first key alone.
+    """What a branch deletes, as etcd's check sees it: a range that goes up to the last key does not count.
 
-    So a Txn may delete everything from a key on and put one of those keys again; the order of its operations decides.
+    So a Txn may delete everything from a key on and put one of those keys too; the order of its operations decides.
     """
 
     def __init__(self) -> None:
@@ -103,9 +103,10 @@ class _Intervals:
         self._ranges: list[tuple[bytes, bytes]] = []
 
     def add(self, key: bytes, range_end: bytes) -> None:
-        self._points.add(key)
         if range_end:
             self._ranges.append((key, range_end))
+        else:
+            self._points.add(key)
 
     def add_all(self, other: "_Intervals") -> None:
         self._points |= other._points

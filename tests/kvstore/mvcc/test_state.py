@@ -109,7 +109,7 @@ def test_a_put_and_a_delete_of_one_key_in_two_nested_transactions_share_a_revisi
     [
         (put_operation(b"a"), put_operation(b"a")),
         (put_operation(b"b"), delete_operation(b"a", b"c")),
-        (delete_operation(b"a", b"\0"), nested(put_operation(b"a"))),
+        (delete_operation(b"b"), nested(put_operation(b"b"))),
         (delete_operation(b"a", b"c"), nested(put_operation(b"b"))),
         (put_operation(b"a"), nested(put_operation(b"a"))),
         (nested(put_operation(b"a")), nested(put_operation(b"a"))),
@@ -124,6 +124,7 @@ def test_a_key_that_would_change_twice_is_refused(driver: Driver, operations: tu
     "operations",
     [
         (delete_operation(b"a"), delete_operation(b"a", b"c")),
+        (delete_operation(b"a", b"\0"), put_operation(b"a")),
         (nested(put_operation(b"a"), otherwise=(put_operation(b"a"),)),),
     ],
 )
