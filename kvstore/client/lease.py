@@ -12,6 +12,7 @@ from typing import Final
 
 from kvstore.client import errors
 from kvstore.client.caller import Caller, take_exception
+from kvstore.client.endpoints import Endpoint
 from kvstore.pb import rpc_pb2
 from kvstore.rpc import ClientCall, Code, RpcError
 
@@ -27,6 +28,7 @@ class KeepAliveStream:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
         self._call: ClientCall | None = None
+        self._endpoint: Endpoint | None = None
         self._opening: asyncio.Task[None] | None = None
         self._waiting: dict[int, list[asyncio.Future[int]]] = {}
 
@@ -54,7 +56,7 @@ class KeepAliveStream:
                 self._opening = None
 
     async def _open_once(self) -> None:
-        endpoint = self._caller.endpoints.current
+        self._endpoint = endpoint = self._caller.endpoints.current
         try:
             metadata = await self._caller.stream_metadata(require_leader=True)
             self._call = await endpoint.channel.open(KEEP_ALIVE, metadata, self)
@@ -78,7 +80,8 @@ class KeepAliveStream:
         """The stream is gone: whoever waits asks again."""
         self._call = None
         lost = error or RpcError(Code.UNAVAILABLE, "the server ended the keep-alive stream")
-        self._caller.on_failure(self._caller.endpoints.current, lost)
+        if self._endpoint is not None:
+            self._caller.on_failure(self._endpoint, lost)
         waiting, self._waiting = self._waiting, {}
         for futures in waiting.values():
             for future in futures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from kvstore.rpc.limits import Limits
 from kvstore.rpc.messages import PREFIX_BYTES, Assembler, MessageFault
 from kvstore.rpc.status import HTTP_STATUS_TO_CODE, Code, RpcError, decode_message
 from kvstore.rpc.streams import Stream
+
+logger = logging.getLogger("kvstore.rpc")
 
 _RESET_CODES: Final[Mapping[int, Code]] = {
     ErrorCode.CANCEL: Code.CANCELLED,
@@ -117,7 +120,10 @@ class ClientCall(Stream):
             self._slot.pop(self, None)
             self._slot = None
         if receiver is not None:
-            receiver.on_end(error)
+            try:
+                receiver.on_end(error)
+            except Exception:
+                logger.exception("the receiver of a call raised at its end")
             self.connection.on_call_ended()
 
     def on_head(self, head: ResponseHead, end_stream: bool) -> None:
@@ -170,14 +176,14 @@ class ClientCall(Stream):
             and data[0] == 0
             and int.from_bytes(data[1:PREFIX_BYTES], "big") == len(data) - PREFIX_BYTES <= self.connection.limits.message_bytes
         ):
-            receiver.on_message(data[PREFIX_BYTES:])
+            self._deliver(receiver, data[PREFIX_BYTES:])
         else:
             if assembler is None:
                 assembler = self._assembler = Assembler(self.connection.limits.message_bytes, self._head.encoding)
             try:
                 for message in assembler.feed(data):
                     if self._receiver is not None:
-                        self._receiver.on_message(message)
+                        self._deliver(self._receiver, message)
             except MessageFault as fault:
                 self._fail(RpcError(fault.code, fault.text))
                 return
@@ -185,6 +191,13 @@ class ClientCall(Stream):
                 self._assembler = None
         if end_stream and self._receiver is not None:
             self._fail(RpcError(Code.INTERNAL, "the server ended the stream without trailers"))
+
+    def _deliver(self, receiver: CallReceiver, message: bytes) -> None:
+        try:
+            receiver.on_message(message)
+        except Exception:  # a message that the receiver cannot read must not end the connection of all the other calls
+            logger.exception("the receiver of a call refused a message")
+            self._fail(RpcError(Code.INTERNAL, "the receiver of the call refused a message"))
 
     def on_reset(self, code: int) -> None:
         """The server reset the stream."""

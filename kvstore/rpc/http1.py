@@ -145,7 +145,7 @@ class Http1Session:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refusal = HTTPStatus.BAD_REQUEST
+            self._is_leaving = True  # we upgrade to nothing: answered as plain HTTP/1.1, and then closed
         except (httptools.HttpParserError, ValueError):
             self._refusal = self._refusal or HTTPStatus.BAD_REQUEST
         self._serve()

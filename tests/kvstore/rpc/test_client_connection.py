@@ -4,7 +4,7 @@ import pytest
 
 from kvstore.rpc import Code, Limits, frames
 from kvstore.rpc.frames import ErrorCode, frame
-from tests.kvstore.rpc.wire import ClientWire, data, goaway, grpc, output_of, reset
+from tests.kvstore.rpc.wire import ClientWire, Outcome, data, goaway, grpc, output_of, reset
 
 OK_HEAD = ((":status", "200"), ("content-type", "application/grpc"))
 
@@ -127,3 +127,19 @@ def test_a_cancelled_call_is_reset_and_hears_nothing_more(wire: ClientWire) -> N
     assert outcome.error.code == Code.CANCELLED
     wire.send(wire.answer(1, b"late"))
     assert outcome.messages == []
+
+
+def test_a_receiver_that_refuses_a_message_ends_its_call_alone(wire: ClientWire, caplog: pytest.LogCaptureFixture) -> None:
+    class Picky(Outcome):
+        def on_message(self, message: bytes) -> None:
+            raise ValueError("cannot read this")
+
+    picky = Picky()
+    wire.connection.open(b"\x83", picky, b"")
+    other = wire.call()
+    answer = wire.send(wire.head(1, *OK_HEAD) + data(1, grpc(b"x")))
+    assert reset(answer, 1) == ErrorCode.CANCEL
+    assert picky.error is not None
+    assert picky.error.code == Code.INTERNAL
+    wire.send(wire.answer(3, b"fine"))
+    assert other.messages == [b"fine"]

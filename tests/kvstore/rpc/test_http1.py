@@ -69,6 +69,13 @@ async def test_nonsense_is_a_bad_request(raw: Raw) -> None:
     assert (await raw.reader.read()).startswith(b"HTTP/1.1 400 ")
 
 
+async def test_an_upgrade_is_answered_as_if_it_were_not_asked_for(raw: Raw) -> None:
+    raw.writer.write(b"GET /a HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n")
+    answer = await raw.reader.read()
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.endswith(b"GET /a?")
+
+
 async def test_grpc_and_http_share_the_port(example: Example, raw: Raw) -> None:
     channel = Channel(example.target)
     assert await channel.unary("/test.Example/Echo", b"x") == b"x"
