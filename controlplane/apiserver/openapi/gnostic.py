@@ -55,6 +55,7 @@ def _schema(schema: Document) -> bytes:
     if "default" in schema:
         out += _bytes(5, _any(schema["default"]))
     out += _texts(19, schema.get("required"))
+    out += b"".join(_bytes(20, _any(value)) for value in schema.get("enum") or ())
     if "additionalProperties" in schema:
         out += _bytes(21, _bytes(1, _schema(schema["additionalProperties"])))
     if "type" in schema:

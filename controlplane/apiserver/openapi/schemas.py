@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from controlplane.objects.rules.enums import ENUMS
 from controlplane.objects.schema import Definitions
 
 Document = dict[str, Any]
@@ -69,15 +70,25 @@ def _convert(raw: Mapping[str, Any], dialect: Dialect) -> Document:
     return converted
 
 
-def _definition(raw: Mapping[str, Any], texts: Mapping[str, str], dialect: Dialect) -> Document:
+def _definition(definition: str, raw: Mapping[str, Any], texts: Mapping[str, str], dialect: Dialect) -> Document:
     converted = _convert(raw, dialect)
     if texts.get(""):
         converted = {"description": texts[""], **converted}
     properties = {}
+    owner = definition.rpartition(".")[2]
     for name, part in (raw.get("properties") or {}).items():
         described = {**part, "description": texts[name]} if texts.get(name) else part
-        properties[name] = _convert(described, dialect)
+        properties[name] = _enumerated(_convert(described, dialect), ENUMS.get((owner, name)))
     return {**converted, "properties": properties} if properties else converted
+
+
+def _enumerated(schema: Document, values: tuple[str, ...] | None) -> Document:
+    """With the values that the rules allow, which the schema packages do not know."""
+    if values is None or "$ref" in schema:
+        return schema
+    if schema.get("type") == "array":
+        return {**schema, "items": {**schema["items"], "enum": sorted(values)}}
+    return {**schema, "enum": sorted(values)}
 
 
 def reachable(definitions: Definitions, roots: Iterable[str]) -> list[str]:
@@ -104,4 +115,4 @@ def reachable(definitions: Definitions, roots: Iterable[str]) -> list[str]:
 
 def render(definitions: Definitions, names: Iterable[str], texts: Descriptions, dialect: Dialect) -> Document:
     """{name: schema} in a dialect."""
-    return {name: _definition(definitions.raw[name], texts.get(name, {}), dialect) for name in names}
+    return {name: _definition(name, definitions.raw[name], texts.get(name, {}), dialect) for name in names}

@@ -58,7 +58,9 @@ def _all(resource: Resource, schema: Schema, obj: Object) -> list[FieldError]:
 
 def validate_create(resource: Resource, schema: Schema, obj: Object) -> list[FieldError]:
     """Everything wrong with a new object."""
-    return [*metadata.check(resource, obj), *_all(resource, schema, obj)]
+    rules = REGISTRY.get((resource.group, resource.plural))
+    more = rules.create(obj) if rules and rules.create else []
+    return [*metadata.check(resource, obj), *more, *_all(resource, schema, obj)]
 
 
 def validate_update(
@@ -69,7 +71,8 @@ def validate_update(
     if subresource == "status":
         return errors
     rules = REGISTRY.get((resource.group, resource.plural))
-    if rules is not None and rules.update is not None:
-        errors += rules.update(new, old)
+    update = rules.subresources.get(subresource, rules.update) if rules else None
+    if update is not None:
+        errors += update(new, old)
     known = {error.field for error in errors}
     return errors + [error for error in _all(resource, schema, new) if error.field not in known]

@@ -1,19 +1,13 @@
 """Rules for pods and pod templates."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from controlplane.objects.rules import metadata, names
+from controlplane.objects.rules import metadata, names, pod_update
 from controlplane.objects.rules.containers import container, resources
 from controlplane.objects.rules.rule import Errors, Object, Rules, at_least, each, join, positive, unique
 from controlplane.objects.status import FieldError
 
 _VOLUME_FIELDS: Final = frozenset({"name"})
-_CHANGEABLE: Final = (
-    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
-    "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
-    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
-)
 
 
 def _volume(volume: Object, path: str) -> Errors:
@@ -141,73 +135,18 @@ def pod_template(template: Object, path: str) -> Errors:
 
 
 def _check(pod: Object) -> Errors:
-    errors = pod_spec(pod.get("spec") or {}, "spec")
-    if (pod.get("spec") or {}).get("ephemeralContainers") and not (pod.get("metadata") or {}).get("uid"):
-        errors.append(FieldError.forbidden("spec.ephemeralContainers", "cannot be set on create"))
-    return errors
+    return pod_spec(pod.get("spec") or {}, "spec")
 
 
-def _without_changeable(spec: Object, old: Mapping[str, Any]) -> Object:
-    """The spec with what may change put back to what it was."""
-    restored = dict(spec)
-    for kind in ("containers", "initContainers"):
-        before, after = old.get(kind) or [], spec.get(kind) or []
-        if len(before) == len(after) and after:
-            restored[kind] = [{**now, "image": then.get("image")} for now, then in zip(after, before)]
-    for field in ("activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers"):
-        restored.pop(field, None)
-        if field in old:
-            restored[field] = old[field]
-    if (old.get("terminationGracePeriodSeconds") or 0) < 0 and spec.get("terminationGracePeriodSeconds") == 1:
-        restored["terminationGracePeriodSeconds"] = old["terminationGracePeriodSeconds"]
-    return restored
-
-
-def _gated_changes(spec: Object, old: Object) -> Object:
-    """A pod whose scheduling is held back may still choose other nodes."""
-    if not old.get("schedulingGates"):
-        return spec
-    return {**spec, **{field: old[field] for field in ("nodeSelector", "affinity") if field in old}}
-
-
-def _deadline(new: Object, old: Object) -> Errors:
-    now, before = new.get("activeDeadlineSeconds"), old.get("activeDeadlineSeconds")
-    path = "spec.activeDeadlineSeconds"
-    if before is not None and now is None:
-        return [FieldError.invalid(path, None, "must not update from a positive integer to nil value")]
-    if before is not None and now > before:
-        return [FieldError.invalid(path, now, "must be less than or equal to previous value")]
+def _create(pod: Object) -> Errors:
+    if (pod.get("spec") or {}).get("ephemeralContainers"):
+        return [FieldError.forbidden("spec.ephemeralContainers", "cannot be set on create")]
     return []
 
 
-def _update(new: Object, old: Object) -> Errors:
-    """Almost nothing of a pod's spec may change."""
-    spec, before = new.get("spec") or {}, old.get("spec") or {}
-    errors = _deadline(spec, before)
-    kept = spec.get("tolerations") or []
-    if any(toleration not in kept for toleration in before.get("tolerations") or ()):
-        words = "existing toleration can not be modified except its tolerationSeconds"
-        errors += _changed_tolerations(kept, before["tolerations"], words)
-    gates = {gate.get("name") for gate in before.get("schedulingGates") or ()}
-    for where, gate in each(spec, "schedulingGates", "spec"):
-        if gate.get("name") not in gates:
-            errors.append(FieldError.forbidden(where, "only deletion is allowed, but found new scheduling gate"))
-    if _gated_changes(_without_changeable(spec, before), before) != before:
-        errors.append(FieldError.forbidden("spec", _CHANGEABLE))
-    return errors
-
-
-def _changed_tolerations(kept: list[Object], before: list[Object], words: str) -> Errors:
-    def bare(toleration: Object) -> Object:
-        return {key: value for key, value in toleration.items() if key != "tolerationSeconds"}
-
-    left = [bare(toleration) for toleration in kept]
-    if all(bare(toleration) in left for toleration in before):
-        return []
-    return [FieldError.forbidden("spec.tolerations", words)]
-
-
 RULES: Final = {
-    ("", "pods"): Rules(_check, _update),
+    ("", "pods"): Rules(
+        _check, pod_update.update, {"resize": pod_update.resize, "ephemeralcontainers": pod_update.ephemeral}, _create
+    ),
     ("", "podtemplates"): Rules(lambda obj: pod_template(obj.get("template") or {}, "template")),
 }

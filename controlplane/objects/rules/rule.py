@@ -1,7 +1,7 @@
 """What a rule is, and the small checks that many rules share."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from controlplane.objects import quantity
@@ -16,10 +16,13 @@ IMMUTABLE = "field is immutable"
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """`check(obj)` holds at every write; `update(new, old)` says what may not change."""
+    """`check(obj)` holds at every write; `create(obj)` only at the first; `update(new, old)` says what may not change. A
+    subresource that changes the spec has an update rule of its own."""
 
     check: Callable[[Object], Errors]
     update: Callable[[Object, Object], Errors] | None = None
+    subresources: Mapping[str, Callable[[Object, Object], Errors]] = field(default_factory=dict)
+    create: Callable[[Object], Errors] | None = None
 
 
 def no_rules(obj: Object) -> Errors:

@@ -177,6 +177,28 @@ def test_a_pods_image_tolerations_and_labels_may_change() -> None:
     assert updated(kinds.PODS, set_in(pod, ("metadata", "labels"), {"a": "b"}), pod) == []
 
 
+def through(subresource: str, new: dict[str, Any], old: dict[str, Any]) -> list[str]:
+    schema = SCHEME.schema_of(kinds.PODS)
+    new, old = apply_defaults(kinds.PODS, new), apply_defaults(kinds.PODS, old)
+    return [str(error) for error in rules.validate_update(kinds.PODS, schema, new, old, subresource)]
+
+
+def test_subresources_of_a_pod_may_change_their_part_of_it() -> None:
+    pod = set_in(GOOD[kinds.PODS], CONTAINER, container(resources={"limits": {"cpu": "1"}}))
+    larger = set_in(pod, CONTAINER, container(resources={"limits": {"cpu": "2"}}))
+    assert through("resize", larger, pod) == []
+    assert updated(kinds.PODS, larger, pod)
+    assert through("resize", set_in(larger, (*POD, "nodeName"), "n"), pod) == [
+        "spec: Forbidden: only cpu and memory resources are mutable"
+    ]
+    debugged = set_in(pod, (*POD, "ephemeralContainers"), [{"name": "debug", "image": "i"}])
+    assert through("ephemeralcontainers", debugged, pod) == []
+    assert through("ephemeralcontainers", pod, debugged) == [
+        'spec.ephemeralContainers: Forbidden: existing ephemeral containers "debug" may not be removed'
+    ]
+    assert created(kinds.PODS, debugged) == ["spec.ephemeralContainers: Forbidden: cannot be set on create"]
+
+
 def test_what_is_marked_immutable_stays() -> None:
     old = {**GOOD[kinds.CONFIG_MAPS], "immutable": True}
     assert updated(kinds.CONFIG_MAPS, {**old, "data": {}}, old) == [

@@ -58,6 +58,14 @@ def test_special_types_are_written_for_their_dialect() -> None:
     assert definitions[port] == {"type": "string", "format": "int-or-string"}
 
 
+def test_enumerations_come_from_the_rules() -> None:
+    schemas = APPS["components"]["schemas"]
+    policy = schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["restartPolicy"]
+    assert policy["enum"] == ["Always", "Never", "OnFailure"]
+    modes = schemas["io.k8s.api.core.v1.PersistentVolumeClaimSpec"]["properties"]["accessModes"]
+    assert "ReadWriteOnce" in modes["items"]["enum"]
+
+
 def references(value: Any) -> set[str]:
     if isinstance(value, dict):
         own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
