@@ -79,7 +79,8 @@ def scheduler(
         leader_elect_resource_namespace=leader_elect_resource_namespace,
     )
     try:
-        asyncio.run(_until_signalled(config))
+        with asyncio.Runner(loop_factory=_loop) as runner:
+            runner.run(_until_signalled(config))
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -89,3 +90,12 @@ async def _until_signalled(config: SchedulerConfig) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await run(config, stop=stop, ready=lambda: logging.getLogger("controlplane.scheduler").info("taking part"))
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

@@ -6,7 +6,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class SchedulerConfig:
-    """`identity` names this candidate in the Lease. Times in seconds. `seed` None: chance differs from run to run."""
+    """`identity` names this candidate in the Lease. Times in seconds. `seed` None: chance differs from run to run.
+
+    `binds_in_flight`: no more than the client keeps connections open, else each further one costs a TLS handshake.
+    """
 
     kubeconfig: Path
     identity: str
@@ -16,5 +19,5 @@ class SchedulerConfig:
     leader_elect_retry_period_seconds: float = 2.0
     leader_elect_resource_name: str = "kube-scheduler"
     leader_elect_resource_namespace: str = "kube-system"
-    binds_in_flight: int = 32
+    binds_in_flight: int = 8
     seed: int | None = None
