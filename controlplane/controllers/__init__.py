@@ -17,7 +17,10 @@ from pathlib import Path
 from random import Random
 
 from controlplane.controllers import (
+    cronjob,
+    daemonset,
     deployment,
+    disruption,
     endpoints,
     endpointslice,
     garbage_collector,
@@ -30,6 +33,8 @@ from controlplane.controllers import (
     replicationcontroller,
     root_ca,
     serviceaccount,
+    serviceaccount_token,
+    statefulset,
     taint_eviction,
     ttl_after_finished,
 )
@@ -48,6 +53,11 @@ def _root_ca(config: ControllerManagerConfig, clock: Clock) -> Reconciler | None
     return root_ca.RootCaPublisher(Path(config.root_ca_file).read_text())
 
 
+def _tokens(config: ControllerManagerConfig, clock: Clock) -> Reconciler:
+    bundle = Path(config.root_ca_file).read_bytes() if config.root_ca_file else b""
+    return serviceaccount_token.ServiceAccountTokens(bundle)
+
+
 def _node_lifecycle(config: ControllerManagerConfig, clock: Clock) -> Reconciler:
     return node_lifecycle.NodeLifecycle(
         clock, config.node_monitor_grace_period_seconds, config.node_startup_grace_period_seconds
@@ -62,12 +72,17 @@ def _autoscaler(config: ControllerManagerConfig, clock: Clock) -> Reconciler:
 CONTROLLERS: Registry = {
     namespace.NamespaceController.NAME: lambda config, clock: namespace.NamespaceController(),
     serviceaccount.NAME: lambda config, clock: serviceaccount,
+    serviceaccount_token.ServiceAccountTokens.NAME: _tokens,
     root_ca.RootCaPublisher.NAME: _root_ca,
     deployment.NAME: lambda config, clock: deployment,
     replicaset.NAME: lambda config, clock: replicaset,
     replicationcontroller.NAME: lambda config, clock: replicationcontroller,
+    statefulset.NAME: lambda config, clock: statefulset,
+    daemonset.NAME: lambda config, clock: daemonset,
     job.NAME: lambda config, clock: job,
+    cronjob.NAME: lambda config, clock: cronjob,
     ttl_after_finished.NAME: lambda config, clock: ttl_after_finished,
+    disruption.NAME: lambda config, clock: disruption,
     endpoints.NAME: lambda config, clock: endpoints,
     endpointslice.NAME: lambda config, clock: endpointslice,
     node_lifecycle.NodeLifecycle.NAME: _node_lifecycle,

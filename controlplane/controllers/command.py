@@ -14,7 +14,7 @@ import click
 from controlplane.controllers import CONTROLLERS, ControllerManagerConfig, run
 from controlplane.machinery.config import ClientConfig, ConfigError
 
-__all__ = ["command"]
+__all__ = ["controller_manager"]
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 0.000001}
 _CONCURRENCY = {
@@ -78,7 +78,10 @@ def _concurrency_flags(function: Any) -> Any:
     "--node-startup-grace-period", type=duration, default="1m", help="The same for a node that never reported."
 )
 @click.option(
-    "--service-account-private-key-file", type=click.Path(exists=True), default=None, help="Signs token Secrets."
+    "--service-account-private-key-file",
+    type=click.Path(exists=True),
+    default=None,
+    help="Ignored: the API server signs.",
 )
 @click.option(
     "--root-ca-file", type=click.Path(exists=True), default=None, help="Published as ConfigMap kube-root-ca.crt."
@@ -91,7 +94,7 @@ def _concurrency_flags(function: Any) -> Any:
 @click.option("--horizontal-pod-autoscaler-initial-readiness-delay", type=duration, default="30s")
 @click.option("-v", "--verbosity", default=0, help="0: warnings and more, 2: information, 4: everything.")
 @_concurrency_flags
-def command(**flags: Any) -> None:
+def controller_manager(**flags: Any) -> None:
     """Run the controllers: they bring the cluster's state to what the objects ask for."""
     level = {0: logging.WARNING, 1: logging.INFO, 2: logging.INFO}.get(flags["verbosity"], logging.DEBUG)
     logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s %(message)s")

@@ -26,8 +26,7 @@ class ControllerManagerConfig:
     leader_elect_resource_namespace: str = "kube-system"
     node_monitor_grace_period_seconds: float = 50.0
     node_startup_grace_period_seconds: float = 60.0
-    service_account_private_key_file: str = ""  # PEM; without it no token Secrets are filled
-    service_account_issuer: str = "kubernetes/serviceaccount"  # of legacy tokens
+    service_account_private_key_file: str = ""  # taken and not used: tokens are asked of the API server
     root_ca_file: str = ""  # PEM; published as ConfigMap kube-root-ca.crt
     terminated_pod_gc_threshold: int = 12500
     hpa_sync_period_seconds: float = 15.0

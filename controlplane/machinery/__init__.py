@@ -1,7 +1,8 @@
 """What every client of the API uses.
 
 config.py      ClientConfig.from_kubeconfig(path); ClientConfig.from_files(server, ca, cert, key); in_cluster()
-http.py        a small HTTP/1.1 client on httptools: keep-alive pool, TLS with resumption, streamed bodies
+connection.py  one HTTP/1.1 connection on httptools and the exchange on it
+http.py        a small HTTP/1.1 client: keep-alive pool, TLS with resumption, streamed bodies
 client.py      ApiClient: the verbs over it
 cache.py       Cache: the objects of one resource with indexes (owner uid, namespace, node, label, selector)
 informer.py    Informer: list + watch -> a Cache and handlers; survives disconnects, 410, bookmarks; InformerFactory

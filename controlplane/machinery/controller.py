@@ -55,10 +55,12 @@ class Caches:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Each object of the resource is a key. `changed(old, new)` may say that a modification is of no interest."""
+    """Each object of the resource is a key. `changed(old, new)` may say that a modification is of no interest;
+    `field_selector` keeps all others out of this process."""
 
     resource: Resource
     changed: Callable[[Object, Object], bool] | None = None
+    field_selector: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,12 @@ class Controller:
         self._random = random
         self._slots = asyncio.Semaphore(workers)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._informers = {watch.resource: informers.informer(watch.resource) for watch in reconciler.WATCHES}
+        self._informers = {
+            watch.resource: informers.informer(
+                watch.resource, field_selector=watch.field_selector if isinstance(watch, Kind) else ""
+            )
+            for watch in reconciler.WATCHES
+        }
         self.caches = Caches(self._informers)
         self._executor = Executor(client, recorder, informers, self.name)
 
@@ -172,7 +179,8 @@ class Controller:
         backoff = Backoff(self._random)
         while self._setup is not None:
             try:
-                return await self._setup(self.queue, self._factory, self._client)
+                await self._setup(self.queue, self._factory, self._client)
+                break
             except (ApiError, ConnectionLost) as error:
                 log.debug("%s: set-up: %s", self.name, error)
                 await asyncio.sleep(backoff.next_delay())
