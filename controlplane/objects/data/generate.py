@@ -1,7 +1,7 @@
 """Make `kubernetes.zlib`, the facts about Kubernetes' built-in kinds, from the schema packages (at build, never at run time).
 
 Inputs: `kubernetes-validate` (schemas of every definition), `lightkube-models` (resources and verbs; its files are read
-with `ast`, importing it would need an HTTP client) and `wire.txt` beside this file (protobuf field numbers).
+with `ast`, importing it would need an HTTP client) and `wire.tsv` beside this file (protobuf field numbers).
 Output: deterministic bytes, read by `controlplane.objects.data`:
 
     one line of JSON: {"sections": {name: length in bytes}}, then the sections, each zlib-compressed JSON
@@ -23,7 +23,7 @@ from typing import Any, Final
 
 KUBERNETES: Final = "v1.37.0"
 OUTPUT: Final = Path(__file__).with_name("kubernetes.zlib")
-WIRE: Final = Path(__file__).with_name("wire.txt")
+WIRE: Final = Path(__file__).with_name("wire.tsv")
 
 Json = dict[str, Any]
 
@@ -213,7 +213,7 @@ _SCALARS: Final = frozenset({"string", "bytes", "bool", "int32", "int64", "doubl
 
 
 def _qualified(kind: str, package: str) -> str:
-    """A type with its package: wire.txt leaves out a message's own."""
+    """A type with its package: wire.tsv leaves out a message's own."""
     if kind.startswith("map<"):
         key, value = kind[4:-1].split(",")
         return f"map<{_qualified(key, package)},{_qualified(value, package)}>"
@@ -221,19 +221,20 @@ def _qualified(kind: str, package: str) -> str:
 
 
 def _wire() -> dict[str, dict[str, list[Any]]]:
-    """The messages of wire.txt: `package`, then `message`, then `number name type [repeated]` lines."""
+    """The messages of wire.tsv: `package`, then `message`, then `number name type [repeated]` lines."""
     messages: dict[str, dict[str, list[Any]]] = {}
     package, fields = "", dict[str, list[Any]]()
     for line in WIRE.read_text("utf-8").splitlines():
-        words = line.split()
-        if not words or words[0].startswith("#"):
+        words = line.strip().split("\t")
+        if not words[0] or words[0].startswith("#"):
             continue
-        if not line.startswith(" "):
+        if not line.startswith("\t"):
             package = words[0]
-        elif not line.startswith("  "):
+        elif not line.startswith("\t\t"):
             fields = messages.setdefault(f"{package}.{words[0]}", {})
         else:
-            fields[words[0]] = [words[1], _qualified(words[2], package), int(len(words) > 3)]
+            number, name, kind, *repeated = words
+            fields[number] = [name, _qualified(kind, package), int(bool(repeated))]
     return messages
 
 

@@ -189,3 +189,43 @@ def test_what_the_patch_does_not_touch_is_shared() -> None:
     merged = strategic_merge(document, containers("a", image="y"), SCHEMA)
     assert merged["big"] is document["big"]
     assert document == containers("a", "b") | {"big": {"x": [1]}}
+
+
+KEYED = st.lists(
+    st.fixed_dictionaries({"name": st.sampled_from("abcd")}, optional={"image": st.sampled_from("xy"), "tag": st.integers(0, 2)}),
+    max_size=4,
+    unique_by=lambda item: item["name"],
+)
+
+
+@given(KEYED, KEYED, st.sets(st.sampled_from("abcd")))
+def test_keyed_lists_merge_like_dicts_whatever_their_order(
+    present: list[dict[str, Any]], changes: list[dict[str, Any]], deleted: set[str]
+) -> None:
+    changes = [item for item in changes if item["name"] not in deleted]
+    patch = {"containers": [*changes, *({"$patch": "delete", "name": name} for name in sorted(deleted))]}
+    model = {item["name"]: item for item in present if item["name"] not in deleted}
+    for item in changes:
+        model[item["name"]] = {**model.get(item["name"], {}), **item}
+    before = copy.deepcopy(present)
+    merged = strategic_merge({"containers": present}, patch, SCHEMA).get("containers", [])
+    assert {item["name"]: item for item in merged} == model
+    assert len(merged) == len(model)
+    assert present == before
+    untouched = [item["name"] for item in present if item["name"] in model and item not in changes]
+    named = {item["name"] for item in changes}
+    kept = [item["name"] for item in merged if item["name"] not in named]
+    assert kept == [name for name in untouched if name not in named]
+
+
+@given(st.dictionaries(st.sampled_from("abc"), JSON, max_size=3))
+def test_an_empty_strategic_patch_changes_nothing(document: dict[str, Any]) -> None:
+    assert strategic_merge(document, {}, SCHEMA) == document
+
+
+@given(KEYED, st.permutations("abcd"))
+def test_the_order_that_a_patch_sets_is_the_order_of_the_result(present: list[dict[str, Any]], order: list[str]) -> None:
+    patch = {"$setElementOrder/containers": [{"name": name} for name in order]}
+    merged = strategic_merge({"containers": present}, patch, SCHEMA)["containers"]
+    expected = [name for name in order if any(item["name"] == name for item in present)]
+    assert [item["name"] for item in merged] == expected
