@@ -13,12 +13,13 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from controlplane.kubelet import metrics
+from controlplane.kubelet.podstatus import parse_time
 from controlplane.kubelet.runtimes import proc
 from controlplane.kubelet.runtimes.port import ContainerKey, LogOptions, NoLog, Usage
 from controlplane.machinery.clock import Clock
@@ -30,6 +31,7 @@ log = logging.getLogger("controlplane.kubelet")
 
 HEAD_LIMIT_BYTES = 16 * 1024
 IDLE_SECONDS = 120.0
+LOG_TIME = "%Y-%m-%dT%H:%M:%S.%f000Z"
 REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed"}
 
 
@@ -172,17 +174,20 @@ class KubeletServer:
 
     def _log_options(self, query: Mapping[str, str]) -> LogOptions:
         """PodLogOptions from a query. ValueError for what is no number or time."""
-        since = query.get("sinceTime", "")
+        since: datetime | None = None
+        if query.get("sinceTime"):
+            since = parse_time(query["sinceTime"])
+            if since is None or since.tzinfo is None:
+                raise ValueError(f"sinceTime: {query['sinceTime']} is no time of RFC 3339")
         if query.get("sinceSeconds"):
-            moment = self._clock.now() - timedelta(seconds=int(query["sinceSeconds"]))
-            since = moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            since = self._clock.now() - timedelta(seconds=int(query["sinceSeconds"]))
         return LogOptions(
             follow=query.get("follow") in ("true", "1"),
             previous=query.get("previous") in ("true", "1"),
             timestamps=query.get("timestamps") in ("true", "1"),
             tail_lines=_count(query, "tailLines"),
             limit_bytes=_count(query, "limitBytes"),
-            since=since,
+            since=since.astimezone(UTC).strftime(LOG_TIME) if since is not None else "",
         )
 
 

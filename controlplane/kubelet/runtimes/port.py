@@ -68,7 +68,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class LogOptions:
-    """Kubernetes' PodLogOptions, times already absolute (RFC 3339 text compares as time here: all are UTC)."""
+    """Kubernetes' PodLogOptions; `since` is "" or a time as the log has it (UTC, nanoseconds), so that text compares as time."""
 
     follow: bool = False
     previous: bool = False
