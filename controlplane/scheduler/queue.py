@@ -6,8 +6,8 @@
     unschedulable   no node fits; wait for a cluster event that could change a rejecting plugin's mind, five minutes at most
 
 `pop` takes a pod out for one attempt; the attempt ends with `refuse` (no node fits), `retry` (something failed) or nothing
-(it was bound; the API's word `remove`s it). A pod that an event could help is tried at once, even within its back-off, but
-only every other time: a stream of events must not turn into a stream of attempts.
+(it was bound; the API's word `remove`s it). A pod that an event could help is tried even within its back-off: at once, then
+every half second at most, and not more than fifty such pods a second: a stream of events must not turn into a stream of attempts.
 """
 
 import heapq
@@ -21,6 +21,8 @@ from controlplane.scheduler.podinfo import PodInfo
 INITIAL_BACKOFF_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 10.0
 MAX_UNSCHEDULABLE_SECONDS = 300.0
+EARLY_SPACING_SECONDS = 0.5
+EARLY_PODS_PER_SECOND = 50.0
 TIMERS_PER_POD_LIMIT = 8
 
 
@@ -32,6 +34,7 @@ class QueuedPod:
     arrival: int
     attempts: int = 0
     backoff_until: float = 0.0
+    tried_at: float = 0.0
     was_early: bool = False
     rejected_by: frozenset[str] = field(default_factory=frozenset)
     ticket: int = 0
@@ -56,6 +59,8 @@ class SchedulingQueue:
         self._active: list[tuple[tuple[int, int], int, QueuedPod]] = []
         self._timers: list[tuple[float, int, QueuedPod]] = []
         self._unschedulable: dict[frozenset[str], dict[str, QueuedPod]] = {}
+        self._early_left = EARLY_PODS_PER_SECOND
+        self._early_counted_at = 0.0
 
     def __len__(self) -> int:
         """Pods known: waiting in any way, or out for an attempt."""
@@ -84,7 +89,7 @@ class SchedulingQueue:
         self._leave(queued)
         queued.pod = pod
         if not self._holds_back(pod):
-            self._activate_or_wait(queued, now)
+            self._activate_at(queued, queued.backoff_until, now)
 
     def refresh(self, pod: PodInfo) -> None:
         """A new version of a pod whose change does not matter to scheduling."""
@@ -108,6 +113,7 @@ class SchedulingQueue:
         queued.popped = True
         queued.attempts += 1
         queued.was_early = now < queued.backoff_until
+        queued.tried_at = now
         return queued
 
     def refuse(self, queued: QueuedPod, rejected_by: frozenset[str], now: float) -> None:
@@ -136,10 +142,10 @@ class SchedulingQueue:
         ]
         for queued in woken:
             self._leave(queued)
-            if queued.was_early:
-                self._activate_or_wait(queued, now)
-            else:
-                self._activate(queued)
+            when = queued.backoff_until
+            if now < when and self._may_be_early(now):
+                when = min(when, queued.tried_at + EARLY_SPACING_SECONDS) if queued.was_early else now
+            self._activate_at(queued, when, now)
         return len(woken)
 
     def advance(self, now: float) -> None:
@@ -165,11 +171,20 @@ class SchedulingQueue:
         delay = min(INITIAL_BACKOFF_SECONDS * 2 ** min(queued.attempts - 1, 30), MAX_BACKOFF_SECONDS)
         queued.backoff_until = now + delay
 
-    def _activate_or_wait(self, queued: QueuedPod, now: float) -> None:
-        if now >= queued.backoff_until:
+    def _may_be_early(self, now: float) -> bool:
+        earned = (now - self._early_counted_at) * EARLY_PODS_PER_SECOND
+        self._early_left = min(self._early_left + earned, EARLY_PODS_PER_SECOND)
+        self._early_counted_at = now
+        if self._early_left < 1:
+            return False
+        self._early_left -= 1
+        return True
+
+    def _activate_at(self, queued: QueuedPod, when: float, now: float) -> None:
+        if now >= when:
             self._activate(queued)
         else:
-            self._at(queued.backoff_until, queued)
+            self._at(when, queued)
 
     def _activate(self, queued: QueuedPod) -> None:
         queued.ticket = next(self._numbers)
