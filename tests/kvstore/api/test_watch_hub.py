@@ -88,7 +88,7 @@ class Hub(RuleBasedStateMachine):
         self.apply(commands.DELETE_RANGE, rpc.DeleteRangeRequest(key=bounds[0], range_end=bounds[1] or b"\0"))
         self.state.end_of_turn()
 
-    @rule(bounds=st.sampled_from(RANGES), stream=st.integers(0, 1), start=st.integers(-8, 3), previous=st.booleans(),
+    @rule(bounds=st.sampled_from(RANGES), stream=st.integers(0, 1), start=st.sampled_from([0, 0, 0, -1, -3, -8, 1, 3]), previous=st.booleans(),
           no_put=st.booleans())  # fmt: skip
     def watch(
         self, bounds: tuple[bytes, bytes | None], stream: int, start: int, previous: bool, no_put: bool
@@ -171,7 +171,7 @@ def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_hub, "MAX_RESPONSE_BYTES", 40)
 
 
-Hub.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+Hub.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
 class TestEveryWatcherSeesItsEventsOnceAndInOrder(Hub.TestCase):  # type: ignore[misc]
