@@ -29,7 +29,6 @@ Send = Callable[[Any], Awaitable[None]]
 REQUEST_TIMEOUT_SECONDS: Final = 60.0
 _NOBODY: Final = User("")
 _BASE_HEADERS: Final = ((b"cache-control", b"no-cache, private"),)
-_LONG_RUNNING: Final = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +83,12 @@ class App:
     async def _guarded(self, context: Context) -> Result:
         """The result; every exception becomes a Status."""
         try:
-            return await self._serve(context)
+            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+                return await self._serve(context)
         except ApiError as error:
             return _failure(error)
+        except TimeoutError:
+            return _failure(status.timeout("request did not complete within the allotted timeout"))
         except RevisionCompacted:
             return _failure(status.expired("The resourceVersion for the provided list is too old."))
         except (ClientGone, asyncio.CancelledError):

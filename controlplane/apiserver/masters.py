@@ -1,7 +1,7 @@
 """The API servers as the cluster sees them: the `kubernetes` Service, its endpoints, and an identity Lease each.
 
-Each server keeps a leased key `/registry/masterleases/<address>:<port>` alive; whoever sees a change of these keys writes
-the endpoints. A server that dies drops out when its lease ends.
+Each server keeps a leased key `/registry/masterleases/<address>:<port>` alive; every server watches these keys and writes
+the endpoints when they change. A server that stops takes its key away, one that dies drops out when its lease ends.
 """
 
 from __future__ import annotations
@@ -27,74 +27,113 @@ from controlplane.objects.status import ApiError
 NAME: Final = "kubernetes"
 NAMESPACE: Final = "default"
 SKIP_MIRRORING: Final = "endpointslice.kubernetes.io/skip-mirror"
+SERVICE_NAME: Final = "kubernetes.io/service-name"
 RENEWALS_PER_TTL: Final = 3
 IDENTITY_LEASE_SECONDS: Final = 3600
-IDENTITY_RENEW_SECONDS: Final = 10.0
+RETRY_SECONDS: Final = 1.0
+LEAVE_SECONDS: Final = 1.0
+_FAILURES: Final = (ApiError, RevisionCompacted, CompanionTaken)
 
 logger = logging.getLogger(__name__)
 
 Address = tuple[str, int]
 
 
+class _Membership:
+    """This server's leased key."""
+
+    def __init__(self, services: Services, address: Address) -> None:
+        self._services = services
+        self._key = f"{layout.MASTER_LEASES}{address[0]}:{address[1]}".encode()
+        self._lease = 0
+
+    async def keep(self) -> None:
+        """Renew the lease, or take a new one with the key."""
+        backend = self._services.backend
+        if self._lease and await backend.keep_lease_alive(self._lease) > 0:
+            return
+        self._lease = await backend.grant_lease(self._services.config.master_lease_ttl_seconds)
+        await backend.commit((), [Put(self._key, b"{}", self._lease)])
+
+    async def leave(self) -> None:
+        if self._lease:
+            await self._services.backend.revoke_lease(self._lease)
+
+
 async def run(services: Services, port: int) -> None:
     """Keep this server among the endpoints until cancelled; then take it out."""
     address = (services.config.advertise_address or services.config.bind_address, port)
-    key = f"{layout.MASTER_LEASES}{address[0]}:{address[1]}".encode()
-    lease = 0
+    membership = _Membership(services, address)
     try:
-        while True:
-            try:
-                lease = await _keep(services, key, lease)
-                await _reconcile(services)
-                await _renew_identity(services, address)
-            except (ApiError, RevisionCompacted, CompanionTaken) as error:
-                logger.info("the endpoints of %s wait: %s", NAME, error)
-            await asyncio.sleep(services.config.master_lease_ttl_seconds / RENEWALS_PER_TTL)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_renew(services, membership, address))
+            group.create_task(_follow(services))
     finally:
-        await _leave(services, lease)
+        await _leave(services, membership, address)
 
 
-async def _keep(services: Services, key: bytes, lease: int) -> int:
-    """The lease, renewed or granted anew with its key."""
-    if lease and await services.backend.keep_lease_alive(lease) > 0:
-        return lease
-    lease = await services.backend.grant_lease(services.config.master_lease_ttl_seconds)
-    await services.backend.commit((), [Put(key, b"{}", lease)])
-    return lease
+async def _renew(services: Services, membership: _Membership, address: Address) -> None:
+    while True:
+        try:
+            await membership.keep()
+            await _renew_identity(services, address)
+        except _FAILURES as error:
+            logger.info("the lease of %s waits: %s", NAME, error)
+        await asyncio.sleep(services.config.master_lease_ttl_seconds / RENEWALS_PER_TTL)
 
 
-async def _leave(services: Services, lease: int) -> None:
-    if not lease:
-        return
+async def _follow(services: Services) -> None:
+    """Write the endpoints now and whenever a server comes or goes."""
+    prefix = layout.MASTER_LEASES.encode()
+    while True:
+        try:
+            revision = await reconcile(services)
+            watching = services.backend.watch(prefix, layout.prefix_end(prefix), after_revision=revision)
+            try:
+                async for changes in watching:
+                    if changes.events:
+                        await reconcile(services)
+            finally:
+                watching.cancel()
+        except _FAILURES as error:
+            logger.info("the endpoints of %s wait: %s", NAME, error)
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _leave(services: Services, membership: _Membership, address: Address) -> None:
+    key = layout.key(LEASES.group, LEASES.plural, "kube-system", identity(address)).encode()
     try:
-        async with asyncio.timeout(1.0):
-            await services.backend.revoke_lease(lease)
-            await _reconcile(services)
-    except (ApiError, RevisionCompacted, TimeoutError, asyncio.CancelledError):
+        async with asyncio.timeout(LEAVE_SECONDS):
+            await membership.leave()
+            await services.backend.commit((), (), [key])
+            await reconcile(services)
+    except (*_FAILURES, TimeoutError):
         logger.debug("left without saying so; the lease will end by itself")
 
 
-async def _addresses(services: Services) -> list[Address]:
-    """All living API servers."""
+async def reconcile(services: Services) -> int:
+    """The Service, its Endpoints and its EndpointSlices, as the leased keys say; answers the revision that was read."""
     prefix = layout.MASTER_LEASES.encode()
     page = await services.backend.page(prefix, layout.prefix_end(prefix))
-    found = []
+    addresses: list[Address] = []
     for row in page.rows:
         host, _, port = row.key[len(prefix) :].decode().rpartition(":")
-        found.append((host, int(port)))
-    return sorted(found)
-
-
-async def _reconcile(services: Services) -> None:
-    """The Service, its Endpoints and its EndpointSlice, as the leased keys say."""
-    addresses = await _addresses(services)
+        addresses.append((host, int(port)))
     await _ensure_service(services, addresses)
     await _ensure(services, ENDPOINTS, _endpoints(addresses))
-    await _ensure(services, ENDPOINT_SLICES, _slice(addresses))
+    await _ensure_slices(services, addresses)
+    return page.revision
 
 
-def _metadata(labels: Object | None = None) -> Object:
-    return {"name": NAME, "namespace": NAMESPACE, "labels": labels or {}}
+def _by_port(addresses: list[Address]) -> dict[int, list[str]]:
+    ports: dict[int, list[str]] = {}
+    for host, port in sorted(addresses):
+        ports.setdefault(port, []).append(host)
+    return dict(sorted(ports.items()))
+
+
+def _metadata(labels: Object | None = None, name: str = NAME) -> Object:
+    return {"name": name, "namespace": NAMESPACE, "labels": labels or {}}
 
 
 def _service(services: Services, target: int) -> Object:
@@ -119,52 +158,58 @@ def _service(services: Services, target: int) -> Object:
 
 
 def _endpoints(addresses: list[Address]) -> Object:
-    ports: dict[int, list[str]] = {}
-    for host, port in addresses:
-        ports.setdefault(port, []).append(host)
     subsets = [
         {
             "addresses": [{"ip": host} for host in hosts],
             "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
         }
-        for port, hosts in sorted(ports.items())
+        for port, hosts in _by_port(addresses).items()
     ]
     labels = {SKIP_MIRRORING: "true"}
     return {"apiVersion": "v1", "kind": "Endpoints", "metadata": _metadata(labels), "subsets": subsets}
 
 
-def _slice(addresses: list[Address]) -> Object:
-    """One slice has one port for all: servers on other ports of the same host are found through Endpoints."""
-    port = addresses[0][1] if addresses else 443
-    hosts = [host for host, each in addresses if each == port]
+def _slice(name: str, port: int, hosts: list[str]) -> Object:
     return {
         "apiVersion": ENDPOINT_SLICES.group_version,
         "kind": ENDPOINT_SLICES.kind,
-        "metadata": _metadata({"kubernetes.io/service-name": NAME}),
-        "addressType": "IPv6" if hosts and ":" in hosts[0] else "IPv4",
+        "metadata": _metadata({SERVICE_NAME: NAME}, name),
+        "addressType": "IPv6" if ":" in hosts[0] else "IPv4",
         "endpoints": [{"addresses": [host], "conditions": {"ready": True}} for host in hosts],
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     }
 
 
+async def _ensure_slices(services: Services, addresses: list[Address]) -> None:
+    """One slice a port, because a slice has one for all its endpoints: `kubernetes`, then `kubernetes-<port>`."""
+    wanted: dict[str, Object] = {}
+    for port, hosts in _by_port(addresses).items():
+        name = NAME if not wanted else f"{NAME}-{port}"
+        wanted[name] = _slice(name, port, hosts)
+    for each in wanted.values():
+        await _ensure(services, ENDPOINT_SLICES, each)
+    start = layout.key(ENDPOINT_SLICES.group, ENDPOINT_SLICES.plural, NAMESPACE, f"{NAME}-").encode()
+    page = await services.backend.page(start, layout.prefix_end(start))
+    for row in page.rows:
+        if row.key.rpartition(b"/")[2].decode() not in wanted and SERVICE_NAME.encode() in row.value:
+            await services.backend.commit((), (), [row.key])
+
+
 async def _ensure_service(services: Services, addresses: list[Address]) -> None:
     key = layout.key("", SERVICES.plural, NAMESPACE, NAME)
-    if await services.store.get(key) is not None or not addresses:
+    if not addresses or await services.store.get(key) is not None:
         return
     wanted = _service(services, addresses[0][1])
     obj, also = await service_strategy.STRATEGY.allocate(services, wanted, None)
-    await services.store.create(key, _stamped(services, obj), also=also)
-
-
-def _stamped(services: Services, obj: Object) -> Object:
     environment = services.environment
     metadata = {**obj["metadata"], "uid": environment.uid(), "creationTimestamp": environment.timestamp()}
-    return {**obj, "metadata": metadata}
+    await services.store.create(key, {**obj, "metadata": metadata}, also=also)
 
 
 async def _ensure(services: Services, resource: Resource, wanted: Object) -> None:
     """Write the object unless it is there with this content."""
-    key = layout.key(resource.group, resource.plural, NAMESPACE, NAME)
+    name = wanted["metadata"]["name"]
+    key = layout.key(resource.group, resource.plural, NAMESPACE, name)
     if await services.store.get(key) is None:
         await bootstrap.create_if_absent(services, resource, wanted)
         return
@@ -174,11 +219,11 @@ async def _ensure(services: Services, resource: Resource, wanted: Object) -> Non
         metadata["labels"] = {**(metadata.get("labels") or {}), **wanted["metadata"]["labels"]}
         return Write({**wanted, "metadata": metadata})
 
-    await services.store.change(key, decide, lambda: status.not_found(resource, NAME))
+    await services.store.change(key, decide, lambda: status.not_found(resource, name))
 
 
 def identity(address: Address) -> str:
-    """The name of this server's identity Lease."""
+    """The name of a server's identity Lease."""
     digest = hashlib.sha256(f"{socket.gethostname()}/{address[0]}:{address[1]}".encode()).hexdigest()
     return f"apiserver-{digest[:26]}"
 
