@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping
@@ -107,9 +106,26 @@ def kill_all(pids: Iterable[int]) -> int:
     return count
 
 
-def kill_session(leader: int, marker: str) -> int:
-    """SIGKILL what a container left: its process group, its session, and whatever carries its marker."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal.SIGKILL)
-    session = [pid for pid in all_pids() if (entry := read_process(pid)) is not None and entry.session == leader]
-    return kill_all({*session, *marked(marker)} - {leader})
+def leftovers(containers: Mapping[int, str]) -> list[int]:
+    """What ended containers left running: by session (the first process's id) or by the marker of the container's id.
+
+    One pass over /proc for any number of containers; `containers` maps first processes to container ids.
+    """
+    identities = {os.fsencode(identity) for identity in containers.values()}
+    found = []
+    for pid in all_pids():
+        if pid in containers or pid == os.getpid():
+            continue
+        entry = read_process(pid)
+        if entry is not None and (entry.session in containers or _container_of(pid) in identities):
+            found.append(pid)
+    return found
+
+
+def _container_of(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            environment = b"\0" + file.read()
+    except OSError:
+        return b""
+    return environment.partition(b"\0PILOTHOUSE_CONTAINER_ID=")[2].partition(b"\0")[0]

@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 START_TIMEOUT_SECONDS = 30.0
 DRAIN_SECONDS = 1.0
 MEMORY_CHECK_SECONDS = 1.0
+LEFTOVERS_DELAY_SECONDS = 0.005
 EXEC_OUTPUT_BYTES = 16 * 1024
 START_ERROR_EXIT_CODE = 128
 
@@ -70,6 +71,7 @@ class ProcessRuntime:
         self._path = path
         self._cluster = cluster
         self._containers: dict[ContainerKey, Container] = {}
+        self._exited: list[tuple[Container, int]] = []
         self._memory_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._helper = self._root / "sandbox.pyc"
@@ -254,12 +256,21 @@ class ProcessRuntime:
 
     def _on_exit(self, container: Container, status: int) -> None:
         """The container's first process has ended (`status` as Popen gives it): what it left ends with it."""
-        left = proc.kill_session(container.process.pid, f"PILOTHOUSE_CONTAINER_ID={container.identity}")
+        loop = asyncio.get_running_loop()
+        if not self._exited:
+            loop.call_later(LEFTOVERS_DELAY_SECONDS, self._end_leftovers)
+        self._exited.append((container, status))
+
+    def _end_leftovers(self) -> None:
+        """For all that ended a moment ago at once, because it costs a pass over /proc."""
+        exited, self._exited = self._exited, []
+        left = proc.kill_all(proc.leftovers({c.process.pid: c.identity for c, _ in exited}))
         if left:
-            log.debug("container %s left %d processes", container.identity, left)
-        task = asyncio.get_running_loop().create_task(self._finish(container, status))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            log.debug("%d containers left %d processes", len(exited), left)
+        for container, status in exited:
+            task = asyncio.get_running_loop().create_task(self._finish(container, status))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _finish(self, container: Container, status: int) -> None:
         await container.drain(DRAIN_SECONDS)

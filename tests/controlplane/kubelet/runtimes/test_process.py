@@ -64,7 +64,7 @@ async def test_mounts_are_where_the_manifest_says_and_the_host_is_not_touched(
     """
     assert await output(runtime, shell(script, mounts=mounts)) == "inner\nouter\nouter\ndeep\nfile\nhost\n"
     for path in ("/var/run/pilothouse-test", "/pilothouse-outer", "/etc/pilothouse-test"):
-        assert not os.path.exists(path)
+        assert os.path.basename(path) not in os.listdir(os.path.dirname(path))
 
 
 async def test_a_read_only_mount_cannot_be_written(runtime: ProcessRuntime, tmp_path: Path) -> None:
