@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ Ports = tuple[tuple[tuple[str, Any], ...], ...]  # each port as sorted items, ha
 
 ZONE = "topology.kubernetes.io/zone"
 HEADLESS = "service.kubernetes.io/headless"
+REMEMBERED_SERVICES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +39,63 @@ class Backend:
         return {"kind": "Pod", "namespace": namespace_of(self.pod), "name": name_of(self.pod), "uid": uid_of(self.pod)}
 
 
+class _Memory:
+    """Backends made before, by service and pod, good as long as service, pod and node are the very same objects.
+
+    A service of a thousand pods is looked at whenever one of them changes, by two controllers.
+    """
+
+    def __init__(self) -> None:
+        self._services: OrderedDict[str, tuple[Object, dict[str, tuple[Object, Object | None, Backend | None]]]] = (
+            OrderedDict()
+        )
+
+    def of_service(self, service: Object) -> dict[str, tuple[Object, Object | None, Backend | None]]:
+        """pod uid -> (pod, node, backend) of the last look."""
+        uid = uid_of(service)
+        known = self._services.get(uid)
+        if known is None or known[0] is not service:
+            known = self._services[uid] = (service, {})
+        self._services.move_to_end(uid)
+        while len(self._services) > REMEMBERED_SERVICES:
+            self._services.popitem(last=False)
+        return known[1]
+
+
+_memory = _Memory()
+
+
 def backends(service: Object, caches: Caches) -> list[Backend]:
     """All pods with an address that the selector matches, by name; those on their way out too."""
     found = []
     selector = from_map(get_in(service, "spec", "selector"))
+    remembered = _memory.of_service(service)
+    before = dict(remembered)
+    remembered.clear()
+    nodes = caches[NODES]
+    for pod in caches[PODS].select(namespace_of(service), selector):
+        uid = pod["metadata"]["uid"]
+        node = nodes.get((pod.get("spec") or {}).get("nodeName") or "")
+        known = before.get(uid)
+        if known is None or known[0] is not pod or known[1] is not node:
+            known = (pod, node, _backend(service, pod, node))
+        remembered[uid] = known
+        if known[2] is not None:
+            found.append(known[2])
+    found.sort(key=lambda backend: backend.pod["metadata"]["name"])
+    return found
+
+
+def _backend(service: Object, pod: Object, node: Object | None) -> Backend | None:
     family = (get_in(service, "spec", "ipFamilies", default=[]) or ["IPv4"])[0]
     publish = bool(get_in(service, "spec", "publishNotReadyAddresses", default=False))
-    for pod in caches[PODS].select(namespace_of(service), selector):
-        address = _address(pod, family)
-        if not address or _pods.phase_of(pod) in ("Succeeded", "Failed"):
-            continue
-        terminating, serving = is_deleting(pod), _pods.is_ready(pod)
-        ready = publish or (serving and not terminating)
-        node = caches[NODES].get(get_in(pod, "spec", "nodeName", default=""))
-        zone = labels_of(node).get(ZONE, "") if node else ""
-        found.append(Backend(address, _ports(service, pod), ready, serving, terminating, pod, zone))
-    found.sort(key=lambda backend: name_of(backend.pod))
-    return found
+    address = _address(pod, family)
+    if not address or _pods.phase_of(pod) in ("Succeeded", "Failed"):
+        return None
+    terminating, serving = is_deleting(pod), _pods.is_ready(pod)
+    ready = publish or (serving and not terminating)
+    zone = labels_of(node).get(ZONE, "") if node else ""
+    return Backend(address, _ports(service, pod), ready, serving, terminating, pod, zone)
 
 
 def is_managed(service: Object) -> bool:

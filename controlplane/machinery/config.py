@@ -119,7 +119,9 @@ class ResumingContext(ssl.SSLContext):
 
     def remember(self, ssl_object: ssl.SSLObject | ssl.SSLSocket | None) -> None:
         """Keep the session of a connection that has read something (TLS 1.3 tickets come after the handshake)."""
-        session = ssl_object.session if ssl_object is not None else None
+        if ssl_object is None or (ssl_object.session_reused and self.last_session is not None):
+            return  # copying a session out of OpenSSL is dear, and the one we have still works
+        session = ssl_object.session
         if session is not None and session.has_ticket:
             self.last_session = session
 

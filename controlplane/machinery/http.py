@@ -23,8 +23,8 @@ from controlplane.machinery.connection import Connection, ConnectionLost, Exchan
 __all__ = ["ConnectionLost", "HttpClient", "Response", "ResponseStream"]
 
 MAX_CONNECTIONS = 64  # exchanges in flight that are not streams; more wait for their turn
-MAX_IDLE_CONNECTIONS = 8
-IDLE_LIMIT_SECONDS = 50.0  # a connection idle for longer is dropped when next looked at
+MAX_IDLE_CONNECTIONS = 32  # a new one costs both sides a TLS handshake; those that nobody needs go after a while
+IDLE_LIMIT_SECONDS = 30.0  # a connection idle for longer is dropped when next looked at
 IDLE_LIMIT_FOR_WRITES_SECONDS = 3.0  # below the keep-alive time-outs of servers (uvicorn: 5)
 REPEATABLE_METHODS = frozenset({"GET", "OPTIONS"})
 
@@ -177,7 +177,8 @@ class HttpClient:
         connection.reused = True
         connection.idle_since = asyncio.get_running_loop().time()
         self._idle.append(connection)
-        while len(self._idle) > MAX_IDLE_CONNECTIONS:
+        oldest = connection.idle_since - IDLE_LIMIT_SECONDS
+        while len(self._idle) > MAX_IDLE_CONNECTIONS or self._idle[0].idle_since < oldest:
             self._idle.popleft().abort()
 
     def _drop(self, exchange: Exchange) -> None:
