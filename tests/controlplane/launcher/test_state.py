@@ -21,7 +21,7 @@ def directory(tmp_path: Path) -> DataDirectory:
 def test_a_second_lock_is_refused_until_the_first_is_released(directory: DataDirectory) -> None:
     lock = directory.lock()
     assert directory.is_locked()
-    with pytest.raises(LauncherError, match="already runs in .*pilothouse down"):
+    with pytest.raises(LauncherError, match=r"already runs in .*pilothouse down"):
         directory.lock()
     os.close(lock)
     assert not directory.is_locked()
