@@ -6,7 +6,6 @@
                                               in canonical form; the body itself where nothing changed
     decoded.unknown                           paths of unknown fields: "spec.template.spec.containers[0].foo"
     decode_object(resource, schema, body, mode="Strict", duplicates=())   -> (object, warnings); ApiError 400
-    missing_fields(schema, obj)               -> FieldErrors for required fields that are absent or empty
     duplicate_fields(body bytes)              -> paths of keys that a JSON text says twice
 """
 
@@ -21,7 +20,7 @@ from controlplane.objects import quantity
 from controlplane.objects.kinds import Resource
 from controlplane.objects.meta import format_micro_time, format_time, parse_time
 from controlplane.objects.schema import Schema
-from controlplane.objects.status import FieldError, bad_request
+from controlplane.objects.status import bad_request
 
 Object = dict[str, Any]
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
@@ -270,48 +269,6 @@ def decode_object(
     if complaints and mode == "Strict":
         raise bad_request(f"{head}strict decoding error: {', '.join(complaints)}")
     return decoded.object, complaints if mode == "Warn" else []
-
-
-# Required by the schema, yet absence is an answer: the zero value is accepted or another rule asks for it in its own words.
-_MAY_LACK: Final = frozenset(
-    {
-        ("LimitRangeSpec", "limits"),
-        ("CSINodeSpec", "drivers"),
-        ("Event", "metadata"),
-        ("PolicyRulesWithSubjects", "subjects"),
-        ("TopologySpreadConstraint", "maxSkew"),
-        ("PolicyRule", "verbs"),
-        ("JobSpec", "selector"),
-    }
-)
-_ASKED_FOR: Final = frozenset({"string", "array", "object", "int-or-string", "quantity", "bytes"})
-
-
-def missing_fields(schema: Schema, obj: Any) -> list[FieldError]:
-    """Required fields that are absent or empty, outside of `status`; numbers and booleans have a zero and are never
-    missing."""
-    found: list[FieldError] = []
-    _missing(schema, obj, None, found)
-    return found
-
-
-def _missing(schema: Schema, value: Any, path: Path, found: list[FieldError]) -> None:
-    if schema.type == "object" and isinstance(value, dict):
-        fields, owner = schema.fields, schema.short_name
-        for name in sorted(schema.required):
-            wanted = fields[name]
-            absent = value.get(name) in (None, "", []) and wanted.type in _ASKED_FOR
-            if absent and (owner, name) not in _MAY_LACK and not (path is None and name == "status"):
-                found.append(FieldError.required(_shown_path((path, name))))
-        for name, part in value.items():
-            if name in fields and not (path is None and name == "status"):
-                _missing(fields[name], part, (path, name), found)
-    elif schema.type == "array" and isinstance(value, list) and schema.items.type in ("object", "array", "map"):
-        for position, part in enumerate(value):
-            _missing(schema.items, part, (path, position), found)
-    elif schema.type == "map" and isinstance(value, dict) and schema.values.type in ("object", "array", "map"):
-        for key, part in value.items():
-            _missing(schema.values, part, (path, (key,)), found)
 
 
 class _Pairs(dict[str, Any]):

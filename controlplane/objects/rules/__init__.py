@@ -16,7 +16,6 @@ from controlplane.objects.rules import (
     autoscaling,
     batch,
     core,
-    enums,
     metadata,
     networking,
     pod,
@@ -24,11 +23,11 @@ from controlplane.objects.rules import (
     rbac,
     service,
     storage,
+    structure,
 )
 from controlplane.objects.rules.rule import Rules
 from controlplane.objects.schema import Schema
 from controlplane.objects.status import FieldError
-from controlplane.objects.validation import missing_fields
 
 Object = dict[str, Any]
 
@@ -51,9 +50,7 @@ def _all(resource: Resource, schema: Schema, obj: Object) -> list[FieldError]:
     rules = REGISTRY.get((resource.group, resource.plural))
     errors = rules.check(obj) if rules else []
     known = {error.field for error in errors}
-    errors += [error for error in missing_fields(schema, obj) if error.field not in known]
-    errors += [error for error in enums.unsupported(schema, obj) if error.field not in known]
-    return errors
+    return errors + [error for error in structure.check(schema, obj) if error.field not in known]
 
 
 def validate_create(resource: Resource, schema: Schema, obj: Object) -> list[FieldError]:

@@ -1,11 +1,10 @@
-"""Enumerations, which the schema packages lack: (definition, field) to the values it may have, checked in one walk.
+"""Enumerations, which the schema packages lack: (definition, field) to the values it may have.
 
 An absent or empty value is not unsupported. Sources: types.go and validation.go of each group.
 """
 
 from typing import Any, Final
 
-from controlplane.objects.schema import Schema
 from controlplane.objects.status import FieldError
 
 _PROTOCOLS: Final = ("SCTP", "TCP", "UDP")
@@ -80,50 +79,21 @@ ENUMS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("CustomResourceDefinitionSpec", "scope"): ("Cluster", "Namespaced"),
     ("NodeCondition", "status"): _STATUS,
 }  # fmt: skip
-_BY_OWNER: Final[dict[str, dict[str, tuple[str, ...]]]] = {}
+BY_OWNER: Final[dict[str, dict[str, tuple[str, ...]]]] = {}
 for (_owner, _field), _values in ENUMS.items():
-    _BY_OWNER.setdefault(_owner, {})[_field] = _values
+    BY_OWNER.setdefault(_owner, {})[_field] = _values
 # fields whose values may also begin with one of the enumerated ones ("HugePages-2Mi")
 _PREFIXES: Final = frozenset({("EmptyDirVolumeSource", "medium")})
 
 
-def unsupported(schema: Schema, obj: Any) -> list[FieldError]:
-    """Values that their field does not support, anywhere outside of `status`."""
-    found: list[FieldError] = []
-    _walk(schema, obj, "", found)
-    return found
-
-
-def _walk(schema: Schema, value: Any, path: str, found: list[FieldError]) -> None:
-    if schema.type == "object" and isinstance(value, dict):
-        fields = schema.fields
-        enums = _BY_OWNER.get(schema.short_name)
-        for name, part in value.items():
-            child = fields.get(name)
-            if child is None or (not path and name in ("status", "metadata")):
-                continue
-            where = f"{path}.{name}" if path else name
-            if enums and name in enums:
-                _check((schema.short_name, name), part, where, found)
-            elif isinstance(part, dict | list):
-                _walk(child, part, where, found)
-    elif schema.type == "array" and isinstance(value, list):
-        for position, part in enumerate(value):
-            if isinstance(part, dict | list):
-                _walk(schema.items, part, f"{path}[{position}]", found)
-    elif schema.type == "map" and isinstance(value, dict):
-        for key, part in value.items():
-            if isinstance(part, dict | list):
-                _walk(schema.values, part, f"{path}[{key}]", found)
-
-
-def _check(at: tuple[str, str], value: Any, path: str, found: list[FieldError]) -> None:
-    supported = ENUMS[at]
+def unsupported(owner: str, field: str, value: Any, path: str) -> list[FieldError]:
+    """What is wrong with the value of an enumerated field (or with the values in its list)."""
+    supported = ENUMS[(owner, field)]
     if isinstance(value, list):
-        for position, part in enumerate(value):
-            if part not in supported:
-                found.append(FieldError.not_supported(f"{path}[{position}]", part, supported))
-    elif value and value not in supported:
-        if at in _PREFIXES and any(value.startswith(f"{known}-") for known in supported):
-            return
-        found.append(FieldError.not_supported(path, value, supported))
+        found = ((f"{path}[{position}]", part) for position, part in enumerate(value))
+        return [FieldError.not_supported(where, part, supported) for where, part in found if part not in supported]
+    if not value or value in supported:
+        return []
+    if (owner, field) in _PREFIXES and any(str(value).startswith(f"{known}-") for known in supported):
+        return []
+    return [FieldError.not_supported(path, value, supported)]

@@ -1,14 +1,16 @@
 """The syntax of names, labels and keys, with the words that Kubernetes has for each.
 
-A checker takes a text and answers what is wrong with it: a list of sentences, empty when all is well.
+A checker takes a text and answers what is wrong with it: sentences, none when all is well.
 """
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final
 
-Checker = Callable[[str], list[str]]
+Checker = Callable[[str], Sequence[str]]
+_REMEMBERED: Final = 4096  # texts a checker; the same names and labels come again and again
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
@@ -71,18 +73,21 @@ _CONFIG_KEY_WORDS: Final = _words(
 )  # fmt: skip
 
 
-def label(text: str) -> list[str]:
+@lru_cache(_REMEMBERED)
+def label(text: str) -> tuple[str, ...]:
     """An RFC 1123 label: namespaces, containers, volumes."""
-    return _longest(text, 63) + ([] if re.fullmatch(_LABEL, text) else [_LABEL_WORDS])
+    return (*_longest(text, 63), *(() if re.fullmatch(_LABEL, text) else (_LABEL_WORDS,)))
 
 
-def subdomain(text: str) -> list[str]:
+@lru_cache(_REMEMBERED)
+def subdomain(text: str) -> tuple[str, ...]:
     """An RFC 1123 subdomain: most names."""
-    return _longest(text, 253) + ([] if re.fullmatch(_SUBDOMAIN, text) else [_SUBDOMAIN_WORDS])
+    return (*_longest(text, 253), *(() if re.fullmatch(_SUBDOMAIN, text) else (_SUBDOMAIN_WORDS,)))
 
 
-def label_1035(text: str) -> list[str]:
-    return _longest(text, 63) + ([] if re.fullmatch(_LABEL_1035, text) else [_LABEL_1035_WORDS])
+@lru_cache(_REMEMBERED)
+def label_1035(text: str) -> tuple[str, ...]:
+    return (*_longest(text, 63), *(() if re.fullmatch(_LABEL_1035, text) else (_LABEL_1035_WORDS,)))
 
 
 def path_segment(text: str) -> list[str]:
@@ -101,7 +106,8 @@ def ip_address(text: str) -> list[str]:
     return []
 
 
-def qualified(text: str) -> list[str]:
+@lru_cache(_REMEMBERED)
+def qualified(text: str) -> tuple[str, ...]:
     """A label or annotation key, a finalizer, a condition type: name with an optional domain before a slash."""
     prefix, slash, name = text.rpartition("/")
     found = []
@@ -109,7 +115,7 @@ def qualified(text: str) -> list[str]:
         if not prefix:
             found.append("prefix part must be non-empty")
         elif "/" in prefix:
-            return [_TWO_SLASHES_WORDS]
+            return (_TWO_SLASHES_WORDS,)
         else:
             found += [f"prefix part {words}" for words in subdomain(prefix)]
     if not name:
@@ -118,14 +124,16 @@ def qualified(text: str) -> list[str]:
         found += [f"name part {words}" for words in _longest(name, 63)]
     if not re.fullmatch(_QUALIFIED, name):
         found.append(f"name part {_QUALIFIED_WORDS}")
-    return found
+    return tuple(found)
 
 
-def label_value(text: str) -> list[str]:
-    return _longest(text, 63) + ([] if re.fullmatch(f"({_QUALIFIED})?", text) else [_VALUE_WORDS])
+@lru_cache(_REMEMBERED)
+def label_value(text: str) -> tuple[str, ...]:
+    return (*_longest(text, 63), *(() if re.fullmatch(f"({_QUALIFIED})?", text) else (_VALUE_WORDS,)))
 
 
-def config_key(text: str) -> list[str]:
+@lru_cache(_REMEMBERED)
+def config_key(text: str) -> tuple[str, ...]:
     """A key of a ConfigMap or Secret."""
     found = _longest(text, 253)
     if not re.fullmatch(_CONFIG_KEY, text):
@@ -134,7 +142,7 @@ def config_key(text: str) -> list[str]:
         found.append("must not be '.'")
     elif text.startswith(".."):
         found.append("must not be '..'" if text == ".." else "must not start with '..'")
-    return found
+    return tuple(found)
 
 
 def environment_variable(text: str) -> list[str]:
@@ -149,7 +157,8 @@ def environment_variable(text: str) -> list[str]:
     ]
 
 
-def port_name(text: str) -> list[str]:
+@lru_cache(_REMEMBERED)
+def port_name(text: str) -> tuple[str, ...]:
     """An IANA service name."""
     found = []
     if len(text) > 15:
@@ -162,4 +171,4 @@ def port_name(text: str) -> list[str]:
         found.append("must not contain consecutive hyphens")
     if text.startswith("-") or text.endswith("-"):
         found.append("must not begin or end with a hyphen")
-    return found
+    return tuple(found)

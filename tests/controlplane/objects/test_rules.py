@@ -9,7 +9,7 @@ from controlplane.objects import kinds, rules
 from controlplane.objects.defaults import apply_defaults
 from controlplane.objects.kinds import Resource
 from controlplane.objects.meta import set_in
-from controlplane.objects.rules import names
+from controlplane.objects.rules import names, structure
 from controlplane.objects.scheme import Scheme
 
 SCHEME = Scheme.load()
@@ -175,6 +175,24 @@ def test_a_pods_image_tolerations_and_labels_may_change() -> None:
     assert updated(kinds.PODS, set_in(pod, CONTAINER, container(image="j", imagePullPolicy="Always")), pod) == []
     assert updated(kinds.PODS, set_in(pod, (*POD, "tolerations"), [{"operator": "Exists"}]), pod) == []
     assert updated(kinds.PODS, set_in(pod, ("metadata", "labels"), {"a": "b"}), pod) == []
+
+
+def test_required_fields_and_enumerations_of_any_kind_are_found_by_path() -> None:
+    schema = SCHEME.schema_of(kinds.DEPLOYMENTS)
+    container_without = {"env": [{}], "imagePullPolicy": "No"}
+    volumes = [{"name": "a", "emptyDir": {"medium": "HugePages-2Mi"}}, {"name": "b", "emptyDir": {"medium": "Tape"}}]
+    body = {"spec": {"template": {"spec": {"containers": [container_without], "volumes": volumes}}}}
+    assert [str(error) for error in structure.check(schema, body)] == [
+        "spec.selector: Required value",
+        "spec.template.spec.containers[0].name: Required value",
+        'spec.template.spec.containers[0].imagePullPolicy: Unsupported value: "No": '
+        'supported values: "Always", "IfNotPresent", "Never"',
+        "spec.template.spec.containers[0].env[0].name: Required value",
+        'spec.template.spec.volumes[1].emptyDir.medium: Unsupported value: "Tape": supported values: "Memory", "HugePages"',
+    ]
+    claim = {"spec": {"accessModes": ["Sometimes"]}}
+    found = structure.check(SCHEME.schema_of(kinds.PERSISTENT_VOLUME_CLAIMS), claim)
+    assert [error.field for error in found] == ["spec.accessModes[0]"]
 
 
 def through(subresource: str, new: dict[str, Any], old: dict[str, Any]) -> list[str]:

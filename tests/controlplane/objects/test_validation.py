@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from controlplane.objects.kinds import CONFIG_MAPS, DEPLOYMENTS, LEASES, SECRETS
 from controlplane.objects.scheme import Scheme
 from controlplane.objects.status import ApiError
-from controlplane.objects.validation import decode, decode_object, duplicate_fields, missing_fields
+from controlplane.objects.validation import decode, decode_object, duplicate_fields
 
 SCHEME = Scheme.load()
 SCHEMA = SCHEME.schema_of(DEPLOYMENTS)
@@ -118,16 +118,6 @@ def test_any_value_at_a_field_either_decodes_or_is_refused_and_decoding_twice_ch
             assert error.code == 400
         else:
             assert decode(SCHEMA, obj).object is obj
-
-
-def test_required_fields_are_asked_for_by_path() -> None:
-    body = {"spec": {"template": {"spec": {"containers": [{"env": [{}]}]}}}}
-    assert [str(error) for error in missing_fields(SCHEMA, body)] == [
-        "spec.selector: Required value",
-        "spec.template.spec.containers[0].name: Required value",
-        "spec.template.spec.containers[0].env[0].name: Required value",
-    ]
-    assert missing_fields(SCHEMA, DEPLOYMENT) == []
 
 
 def test_keys_said_twice_are_found_at_any_depth() -> None:
