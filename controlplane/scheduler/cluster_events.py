@@ -31,21 +31,22 @@ class ClusterEvent:
 
 
 def node_event(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> ClusterEvent | None:
-    """What a node's update changed for the scheduler; None for a heartbeat."""
+    """What a node's update changed for the scheduler; None for a heartbeat. A change that helps nobody has no flag set."""
     if old is None:
         return ClusterEvent(ClusterChange.NODE_ADDED, node=new)
+    old_spec, new_spec = old.get("spec") or {}, new.get("spec") or {}
+    old_allocatable = (old.get("status") or {}).get("allocatable") or {}
+    new_allocatable = (new.get("status") or {}).get("allocatable") or {}
+    differs = old_allocatable != new_allocatable
     change = ClusterChange(0)
     if (old["metadata"].get("labels") or {}) != (new["metadata"].get("labels") or {}):
         change |= ClusterChange.NODE_LABELS
-    old_spec, new_spec = old.get("spec") or {}, new.get("spec") or {}
     if (old_spec.get("taints") or []) != (new_spec.get("taints") or []):
         change |= ClusterChange.NODE_TAINTS
     if bool(old_spec.get("unschedulable")) != bool(new_spec.get("unschedulable")):
         change |= ClusterChange.NODE_UNSCHEDULABLE
-    old_allocatable = (old.get("status") or {}).get("allocatable") or {}
-    new_allocatable = (new.get("status") or {}).get("allocatable") or {}
-    if old_allocatable != new_allocatable:
+    if differs:
         before, after = amounts(old_allocatable), amounts(new_allocatable)
         if any(amount > before.get(name, 0) for name, amount in after.items()):
             change |= ClusterChange.NODE_ALLOCATABLE
-    return ClusterEvent(change, node=new) if change else None
+    return ClusterEvent(change, node=new) if change or differs else None

@@ -63,9 +63,9 @@ class Scheduler:
         if change.type == "DELETED":
             self.cluster.remove_node(name)
             return
-        self.cluster.set_node(change.new)
         event = node_event(change.old, change.new)
         if event is not None:
+            self.cluster.set_node(change.new)
             self._happened(event)
 
     def on_pod(self, change: Change) -> None:

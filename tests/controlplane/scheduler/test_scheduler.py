@@ -7,7 +7,7 @@ from typing import Any
 
 from controlplane.machinery.client import ConnectionLost
 from controlplane.objects.kinds import EVENTS, NODES, PODS
-from controlplane.scheduler.service import schedule
+from controlplane.scheduler.service import Feed, schedule
 from tests.controlplane.fakes import FakeApi, run_virtual
 
 Object = dict[str, Any]
@@ -40,13 +40,15 @@ def scheduling(scenario: Callable[[FakeApi], Awaitable[None]]) -> FakeApi:
     api = FakeApi()
 
     async def main() -> None:
-        client = api.client()
-        task = asyncio.create_task(schedule(client, random=Random(1), clock=api.clock, binds_in_flight=8))
+        client, random = api.client(), Random(1)
+        feed = Feed(client, random)
+        task = asyncio.create_task(schedule(client, feed, random=random, clock=api.clock, binds_in_flight=8))
         try:
             await scenario(api)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            await feed.close()
 
     run_virtual(main(), api.clock)
     return api
@@ -179,3 +181,24 @@ def test_nothing_is_lost_when_the_api_server_goes_away_for_a_while() -> None:
         assert all(node_of(api, f"web-{number}") == "node-0" for number in range(20))
 
     scheduling(scenario)
+
+
+def test_who_leads_again_knows_what_happened_meanwhile_and_lists_nothing() -> None:
+    api = FakeApi()
+
+    async def main() -> None:
+        client, random = api.client(), Random(1)
+        feed = Feed(client, random)
+        for number in range(3):
+            api.put(NODES, node(f"node-{number}", cpu="2"))
+            task = asyncio.create_task(schedule(client, feed, random=random, clock=api.clock, binds_in_flight=8))
+            await soon()
+            api.put(PODS, pod(f"web-{number}", cpu="2"))
+            await soon()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await feed.close()
+
+    run_virtual(main(), api.clock)
+    assert sorted(node_of(api, f"web-{number}") for number in range(3)) == ["node-0", "node-1", "node-2"]
+    assert [entry for entry in api.log if entry[0] == "list"] == [("list", "nodes", ""), ("list", "pods", "")]
