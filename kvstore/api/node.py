@@ -63,18 +63,21 @@ class Node:
         self.state = state
         self.limits = limits
         self._identity = wire.number_field(b"\x08", member.cluster_id) + wire.number_field(b"\x10", member.member_id)
-        self._header_of = (-1, -1)
-        self._header = b""
+        self._header_revision = self._header_term = -1
+        self._header = self._encoded_term = b""
         self._has_space = True
         self._space_checked_index = -SPACE_CHECK_INTERVAL_ENTRIES
 
     def header(self, revision: int) -> bytes:
         """Return the encoded header field (number 1) of an answer; `revision` 0 leaves the revision out."""
         term = self.member.term
-        if self._header_of != (revision, term):
-            content = self._identity + wire.number_field(b"\x18", revision) + wire.number_field(b"\x20", term)
-            self._header = wire.message_field(b"\x0a", content)
-            self._header_of = (revision, term)
+        if revision == self._header_revision and term == self._header_term:
+            return self._header
+        if term != self._header_term:
+            self._encoded_term = wire.number_field(b"\x20", term)
+        content = self._identity + wire.number_field(b"\x18", revision) + self._encoded_term
+        self._header_revision, self._header_term = revision, term
+        self._header = wire.message_field(b"\x0a", content)
         return self._header
 
     def admit(self, call: Call) -> bool:

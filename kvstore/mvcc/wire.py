@@ -13,8 +13,12 @@ _SIGNED = 1 << 64
 
 def varint(number: int) -> bytes:
     """Encode `number`; a negative int64 takes ten bytes, as protobuf has it."""
-    if 0 <= number < 128:
-        return _ONE_BYTE[number]
+    if 0 <= number < 1 << 21:  # lengths and most revisions, without the loop
+        if number < 1 << 7:
+            return _ONE_BYTE[number]
+        if number < 1 << 14:
+            return bytes((number & 127 | 128, number >> 7))
+        return bytes((number & 127 | 128, number >> 7 & 127 | 128, number >> 14))
     if number < 0:
         number += _SIGNED
     out = bytearray()
