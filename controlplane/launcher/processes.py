@@ -58,10 +58,20 @@ def main(directory: DataDirectory, plan: AnyPlan, component: Component, ready_de
 
     try:
         uvloop.run(serve(runs, say_ready))
-    except Exception:
-        logger.exception("%s failed", component.name)
+    except Exception as error:
+        for cause in leaves(error):
+            logger.error("%s failed", component.name, exc_info=cause)
+        for cause in leaves(error):  # again in one line each, because the last line is what `up` shows
+            logger.error("%s failed: %s: %s", component.name, type(cause).__name__, cause)
         return 1
     return 0
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """Return what really happened inside groups of exceptions."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]
 
 
 async def serve(runs: Sequence[Run], say_ready: Callable[[], None]) -> None:
