@@ -1,7 +1,8 @@
 """The node agent.
 
     lifecycle.py   PURE: pod + what the runtime reports + now -> actions and status      model.py      its vocabulary
-    podstatus.py   PURE: phase, conditions, container statuses                           worker.py     one pod's shell
+    podstatus.py   PURE: phase, conditions, container statuses      recall.py  PURE: what a restarted node still knows
+    worker.py      one pod's shell: looks, does, waits
     runtimes/      the Runtime port; process.py (a container is a process), simulated.py (none, for thousands of nodes)
     environment.py resources.py images.py volumes.py addresses.py     PURE: what a container gets
     starter.py     from a manifest to a StartRequest         podvolumes.py sources.py  volumes on disk, and what they show

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from controlplane.kubelet import lifecycle, nodestatus, podstatus
+from controlplane.kubelet import nodestatus, podstatus, recall
 from controlplane.kubelet.addresses import PodAddresses, default_cidr
 from controlplane.kubelet.config import KubeletConfig
 from controlplane.kubelet.images import ImageMap, load
@@ -130,11 +130,11 @@ class NodeAgent:
             return
         assert self._shared is not None, "register comes first"
         now = self._clock.now()
-        memory = lifecycle.restore(pod, now)
+        memory = recall.restore(pod, now)
         if not (pod.get("status") or {}).get("startTime") and memory.phase not in podstatus.TERMINAL:
             refused = admit(pod, self._running_pods(), self.capacity)
             if refused is not None:
-                memory, _ = lifecycle.reject(pod, *refused, now)
+                memory, _ = recall.reject(pod, *refused, now)
                 self._recorder.event({"apiVersion": "v1", "kind": "Pod", **pod}, "Warning", *refused)
         self.workers[uid] = PodWorker(self._shared, pod, memory, self._on_worker_end)
 

@@ -13,7 +13,7 @@ Source: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +23,6 @@ from controlplane.kubelet.model import (
     Action,
     Decision,
     Ending,
-    Exit,
     Finish,
     Observed,
     Pod,
@@ -38,84 +37,11 @@ from controlplane.kubelet.model import (
     State,
     Stop,
     Why,
+    containers_of,
 )
-from controlplane.kubelet.model import Instance as Instance
 
 DEFAULT_GRACE_SECONDS = 30
-LOST_EXIT_CODE = 137
-LOST_MESSAGE = "The node agent was restarted; the container did not outlive it"
 SLOW_FAILURES = ("ErrImagePull", "ImagePullBackOff", "RunContainerError")
-
-
-def containers_of(pod: Pod) -> Iterator[tuple[Mapping[str, Any], Role]]:
-    """The pod's containers in the order in which they start, with their roles."""
-    spec = pod["spec"]
-    for container in spec.get("initContainers") or ():
-        yield container, Role.SIDECAR if container.get("restartPolicy") == "Always" else Role.INIT
-    for container in spec.get("containers") or ():
-        yield container, Role.MAIN
-
-
-def begin(pod: Pod, now: datetime) -> PodMemory:
-    """The memory of a pod that this node sees for the first time. Conditions that stand already (scheduled) keep their time."""
-    slots = {c["name"]: Slot() for c, _ in containers_of(pod)}
-    return PodMemory(slots=slots, start_time=now, conditions=_told_conditions(pod, now))
-
-
-def _told_conditions(pod: Pod, now: datetime) -> dict[str, tuple[str, datetime]]:
-    return {
-        c["type"]: (c["status"], podstatus.parse_time(c.get("lastTransitionTime")) or now)
-        for c in (pod.get("status") or {}).get("conditions") or ()
-    }
-
-
-def restore(pod: Pod, now: datetime) -> PodMemory:
-    """The memory of a pod that an earlier run of this node had: read back from the status it left in the API.
-
-    What ran then runs no more (containers die with their node): it counts as exited with 137, so that the restart
-    policy decides, and a restart counts as one.
-    """
-    status = pod.get("status") or {}
-    started = podstatus.parse_time(status.get("startTime"))
-    if started is None:
-        return begin(pod, now)
-    told = {
-        entry["name"]: entry
-        for key in ("initContainerStatuses", "containerStatuses")
-        for entry in status.get(key) or ()
-    }
-    slots = {c["name"]: _restored_slot(told.get(c["name"], {}), now) for c, _ in containers_of(pod)}
-    terminal = status.get("phase") in podstatus.TERMINAL
-    return PodMemory(
-        slots=slots,
-        start_time=started,
-        phase=status.get("phase") or "Pending",
-        reason=status.get("reason", "") if terminal else "",
-        message=status.get("message", "") if terminal else "",
-        conditions=_told_conditions(pod, now),
-    )
-
-
-def _restored_slot(entry: Mapping[str, Any], now: datetime) -> Slot:
-    attempt = int(entry.get("restartCount") or 0)
-    state = entry.get("state") or {}
-    previous = podstatus.parse_exit((entry.get("lastState") or {}).get("terminated"), now)
-    ended = podstatus.parse_exit(state.get("terminated"), now)
-    if "running" in state:
-        began = podstatus.parse_time(state["running"].get("startedAt"))
-        ended = Exit(
-            LOST_EXIT_CODE,
-            "ContainerStatusUnknown",
-            now,
-            began,
-            LOST_MESSAGE,
-            container_id=entry.get("containerID", ""),
-        )
-    elif ended is None and previous is not None:
-        return Slot(State.EXITED, attempt, exit=previous, previous=None, retry_at=now)
-    if ended is None:
-        return Slot(State.NEW, attempt)
-    return Slot(State.EXITED, attempt, exit=ended, previous=previous, retry_at=now, container_id=ended.container_id)
 
 
 def decide(pod: Pod, memory: PodMemory, observed: Observed, now: datetime, policy: Policy) -> Decision:
@@ -399,12 +325,6 @@ class _Turn:
         if (over or self._init_failed()) and not alive:
             return replace(memory, phase="Succeeded" if over and all_zero else "Failed")
         return replace(memory, phase=podstatus.open_phase(self.roster, memory))
-
-
-def reject(pod: Pod, reason: str, message: str, now: datetime) -> tuple[PodMemory, Mapping[str, Any]]:
-    """The memory and status of a pod that this node will not run (OutOfcpu and the like): it has failed for good."""
-    memory = replace(begin(pod, now), phase="Failed", reason=reason, message=message)
-    return memory, {"phase": "Failed", "reason": reason, "message": message, "startTime": podstatus.timestamp(now)}
 
 
 def _grace_seconds(pod: Pod) -> int:

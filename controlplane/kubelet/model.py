@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -216,3 +216,12 @@ class Decision:
     actions: tuple[Action, ...]
     status: Mapping[str, Any]
     again_at: datetime | None
+
+
+def containers_of(pod: Pod) -> Iterator[tuple[Mapping[str, Any], Role]]:
+    """The pod's containers in the order in which they start, with their roles."""
+    spec = pod["spec"]
+    for container in spec.get("initContainers") or ():
+        yield container, Role.SIDECAR if container.get("restartPolicy") == "Always" else Role.INIT
+    for container in spec.get("containers") or ():
+        yield container, Role.MAIN

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from controlplane.kubelet.lifecycle import containers_of
-from controlplane.kubelet.model import Pod, Role
+from controlplane.kubelet.model import Pod, Role, containers_of
 from controlplane.kubelet.runtimes.port import StartFailed
 from controlplane.objects.quantity import Quantity, QuantityError, from_units, parse
 

@@ -13,20 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import marshal
 import os
-import py_compile
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from controlplane.kubelet.model import Exit, Instance
-from controlplane.kubelet.runtimes import proc, sandbox
+from controlplane.kubelet.runtimes import proc
 from controlplane.kubelet.runtimes.container import Container, finished_reason
+from controlplane.kubelet.runtimes.helper import Helper, collect, reaped, started
 from controlplane.kubelet.runtimes.logs import LogWriter, read_log, rotated
 from controlplane.kubelet.runtimes.port import (
     ContainerKey,
@@ -42,7 +40,6 @@ from controlplane.machinery.clock import Clock
 
 log = logging.getLogger(__name__)
 
-START_TIMEOUT_SECONDS = 30.0
 DRAIN_SECONDS = 1.0
 MEMORY_CHECK_SECONDS = 1.0
 LEFTOVERS_DELAY_SECONDS = 0.005
@@ -74,16 +71,14 @@ class ProcessRuntime:
         self._exited: list[tuple[Container, int]] = []
         self._memory_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._helper = self._root / "sandbox.pyc"
-        self._empty = self._root / "empty"
+        self._helper = Helper(self._root)
 
     async def open(self) -> None:
         """Sweep, compile the helper, and find the strongest isolation that works here."""
-        self._empty.mkdir(parents=True, exist_ok=True)
+        self._helper.prepare()
         left = sweep(self._node, self._root)
         if left:
             log.info("killed %d processes that an earlier run of node %s left", left, self._node)
-        py_compile.compile(sandbox.__file__, cfile=str(self._helper), doraise=True)
         for isolation in ("root", "user"):
             trouble = await self._try(isolation)
             if not trouble:
@@ -93,11 +88,11 @@ class ProcessRuntime:
 
     async def _try(self, isolation: str) -> str:
         """Whether a mount namespace can be had: "" or the reason why not."""
-        mounts = [(str(self._empty), "/pilothouse-isolation-test/volume", True)]
-        spec = self._spec(["/bin/true"], {}, "/", mounts=mounts, hostname="test", isolation=isolation)
-        process, errors = self._spawn(spec, subprocess.DEVNULL, subprocess.DEVNULL)
-        trouble = await self._started(errors)
-        await self._reaped(process)
+        mounts = [(str(self._helper.empty), "/pilothouse-isolation-test/volume", True)]
+        spec = self._helper.spec(["/bin/true"], {}, "/", mounts=mounts, hostname="test", isolation=isolation)
+        process, errors = self._helper.spawn(spec, subprocess.DEVNULL, subprocess.DEVNULL)
+        trouble = await started(errors)
+        await reaped(process)
         return trouble
 
     # Start
@@ -121,7 +116,7 @@ class ProcessRuntime:
         out, out_end = os.pipe()
         err, err_end = os.pipe()
         try:
-            process, errors = self._spawn(spec, out_end, err_end)
+            process, errors = self._helper.spawn(spec, out_end, err_end)
         except OSError as error:
             for descriptor in (out, err):
                 os.close(descriptor)
@@ -134,7 +129,7 @@ class ProcessRuntime:
         container = Container(request, instance, process, writer, changed, self._on_exit)
         self._containers[request.key] = container
         container.open((("stdout", out), ("stderr", err)))
-        trouble = await self._started(errors)
+        trouble = await started(errors)
         if trouble:
             container.start_error = f"failed to start container: {trouble}"
             container.kill(signal.SIGKILL)
@@ -150,91 +145,9 @@ class ProcessRuntime:
             link_mounts(work, request.mounts)
             inside = work / directory.lstrip("/")
             directory = str(inside) if inside.is_dir() else directory
-        made = self._spec(list(request.command), environment, directory, mounts=mounts, hostname=request.hostname)
+        made = self._helper.spec(request.command, environment, directory, mounts, request.hostname, self.isolation)
         made["user"], made["group"] = request.user_id, request.group_id
         return made
-
-    def _spec(
-        self,
-        argv: Sequence[str],
-        environment: Mapping[str, str],
-        directory: str,
-        mounts: Sequence[tuple[str, str, bool]] = (),
-        hostname: str = "",
-        isolation: str = "",
-        join: int = 0,
-    ) -> dict[str, object]:
-        return {
-            "argv": list(argv),
-            "env": dict(environment),
-            "directory": directory,
-            "hostname": hostname,
-            "user": None,
-            "group": None,
-            "isolation": isolation or self.isolation,
-            "root": str(self._empty),
-            "mounts": list(mounts),
-            "join": join,
-            "parent": os.getpid(),
-        }
-
-    def _spawn(self, spec: Mapping[str, object], stdout: int, stderr: int) -> tuple[subprocess.Popen[bytes], int]:
-        """Start the helper; (the process, the read end of its error pipe)."""
-        memory = os.memfd_create("spec")
-        errors, errors_end = os.pipe()
-        try:
-            os.write(memory, marshal.dumps(dict(spec)))
-            os.lseek(memory, 0, os.SEEK_SET)
-            library_path = {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
-            process = subprocess.Popen(
-                [sys.executable, "-S", "-E", "-I", str(self._helper), str(memory), str(errors_end)],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                env=library_path,
-                start_new_session=True,
-                pass_fds=(memory, errors_end),
-            )
-        except BaseException:
-            os.close(errors)
-            raise
-        finally:
-            os.close(memory)
-            os.close(errors_end)
-        return process, errors
-
-    async def _started(self, errors: int) -> str:
-        """Wait until the program has been executed: "" or what went wrong. Closes `errors`."""
-        loop = asyncio.get_running_loop()
-        readable = asyncio.Event()
-        os.set_blocking(errors, False)
-        loop.add_reader(errors, readable.set)
-        try:
-            async with asyncio.timeout(START_TIMEOUT_SECONDS):
-                await readable.wait()
-            data = os.read(errors, 65536)
-        except TimeoutError:
-            return f"the program did not start within {START_TIMEOUT_SECONDS:.0f} s"
-        finally:
-            loop.remove_reader(errors)
-            os.close(errors)
-        if not data:
-            return ""
-        stage, text = marshal.loads(data)
-        return f"{stage}: {text}"
-
-    async def _reaped(self, process: subprocess.Popen[bytes]) -> int:
-        """Wait for a child by its pidfd; its exit status as Popen gives it."""
-        loop = asyncio.get_running_loop()
-        gone = asyncio.Event()
-        descriptor = os.pidfd_open(process.pid)
-        loop.add_reader(descriptor, gone.set)
-        try:
-            await gone.wait()
-        finally:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
-        return process.wait()
 
     def _environment(self, request: StartRequest, identity: str, work: Path) -> dict[str, str]:
         environment = {"PATH": self._path, "HOME": str(work), "LANG": "C.UTF-8", "HOSTNAME": request.hostname}
@@ -338,29 +251,26 @@ class ProcessRuntime:
         environment = self._environment(container.request, container.identity, work)
         directory = container.request.working_directory or str(work)
         joined = container.process.pid if self.isolation != "none" else 0
-        spec = self._spec(command, environment, directory, isolation="none", join=joined)
+        spec = self._helper.spec(command, environment, directory, join=joined)
         output, output_end = os.pipe()
         try:
-            process, errors = self._spawn(spec, output_end, output_end)
+            process, errors = self._helper.spawn(spec, output_end, output_end)
         except OSError:
             os.close(output)
             raise
         finally:
             os.close(output_end)
-        collected = asyncio.ensure_future(_collect(output, EXEC_OUTPUT_BYTES))
+        collected = asyncio.ensure_future(collect(output, EXEC_OUTPUT_BYTES))
         try:
             async with asyncio.timeout(timeout_seconds):
-                trouble = await self._started(errors)
-                status = await self._reaped(process)
+                trouble = await started(errors)
+                status = await reaped(process)
         except (TimeoutError, asyncio.CancelledError):
-            process.kill()
-            await asyncio.shield(self._reaped(process))
-            collected.cancel()
+            proc.kill_all(entry.pid for entry in proc.family(process.pid))
+            await asyncio.shield(reaped(process))
             raise
         finally:
-            proc.kill_all(entry.pid for entry in proc.family(process.pid) if process.returncode is None)
-            if not collected.done():
-                await asyncio.wait([collected], timeout=DRAIN_SECONDS)
+            await asyncio.wait([collected], timeout=DRAIN_SECONDS if process.returncode is not None else 0)
             collected.cancel()
         text = await collected if collected.done() and not collected.cancelled() else b""
         if trouble:
@@ -443,18 +353,3 @@ def link_mounts(work: Path, mounts: Sequence[Mount]) -> None:
             place.symlink_to(mount.source)
         except OSError as error:
             raise StartFailed("CreateContainerError", f"mount {mount.target}: {error}") from error
-
-
-async def _collect(descriptor: int, limit_bytes: int) -> bytes:
-    """Read a pipe to its end; keep the first `limit_bytes`. Closes it."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    pipe = os.fdopen(descriptor, "rb", 0)
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-    kept = bytearray()
-    try:
-        while data := await reader.read(65536):
-            kept += data[: limit_bytes - len(kept)]
-    finally:
-        transport.close()
-    return bytes(kept)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from controlplane.kubelet import lifecycle
+from controlplane.kubelet import lifecycle, recall
 from controlplane.kubelet.model import (
     Decision,
     Exit,
@@ -34,7 +34,7 @@ class Story:
         self.pod = pod
         self.now = NOW
         self.policy = policy or Policy()
-        self.memory = lifecycle.begin(pod, NOW)
+        self.memory = recall.begin(pod, NOW)
         self.observed = Observed(pod_ip="127.1.16.1", host_ip="127.1.0.1")
         self.decision: Decision | None = None
 
@@ -309,7 +309,7 @@ def test_a_restarted_node_starts_its_pods_again_and_counts_it_as_a_restart() -> 
     story = Story(make_pod())
     pod = told(story.pod, story.run())
     again = Story(pod)
-    again.memory = lifecycle.restore(pod, NOW + timedelta(seconds=9))
+    again.memory = recall.restore(pod, NOW + timedelta(seconds=9))
     decision = again.run(9)
     assert decision.status["phase"] == "Running"
     assert again.state()["restartCount"] == 1
@@ -323,7 +323,7 @@ def test_a_restarted_node_leaves_what_has_ended_alone() -> None:
     story.exits("main", 0)
     pod = told(story.pod, story.look())
     again = Story(pod)
-    again.memory = lifecycle.restore(pod, NOW)
+    again.memory = recall.restore(pod, NOW)
     decision = again.look(100)
     assert decision.actions == (Finish(delete=False),)
     assert decision.status["phase"] == "Succeeded"
@@ -335,7 +335,7 @@ def test_a_restarted_node_does_not_run_init_containers_again() -> None:
     story.exits("a", 0)
     pod = told(story.pod, story.run())
     again = Story(pod)
-    again.memory = lifecycle.restore(pod, NOW)
+    again.memory = recall.restore(pod, NOW)
     assert [a.container["name"] for a in again.look().actions if isinstance(a, Start)] == ["main"]
 
 
@@ -370,7 +370,7 @@ def test_a_pod_that_is_deleted_before_it_started_goes_at_once() -> None:
 
 def test_a_refused_pod_has_failed_with_its_reason() -> None:
     story = Story(make_pod())
-    story.memory, _ = lifecycle.reject(story.pod, "OutOfcpu", "Pod was rejected: no", NOW)
+    story.memory, _ = recall.reject(story.pod, "OutOfcpu", "Pod was rejected: no", NOW)
     decision = story.look()
     assert decision.status["phase"] == "Failed" and decision.status["reason"] == "OutOfcpu"
     assert kinds(decision) == [Finish]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from controlplane.kubelet import lifecycle
+from controlplane.kubelet import lifecycle, recall
 from controlplane.kubelet.model import (
     Exit,
     Finish,
@@ -71,7 +71,7 @@ class PodLife(RuleBasedStateMachine):
         self.pod = make_pod(**spec)
         self.now = NOW
         self.policy = Policy()
-        self.memory = lifecycle.begin(self.pod, NOW)
+        self.memory = recall.begin(self.pod, NOW)
         self.instances: dict[str, Instance] = {}
         self.failures: dict[str, StartFailure] = {}
         self.probes: dict[str, ProbeReport] = {}
@@ -128,7 +128,7 @@ class PodLife(RuleBasedStateMachine):
     @rule()
     def the_node_restarts(self) -> None:
         self.pod = {**self.pod, "status": dict(self.status)}
-        self.memory = lifecycle.restore(self.pod, self.now)
+        self.memory = recall.restore(self.pod, self.now)
         self.instances, self.failures, self.probes = {}, {}, {}
         self.restored = True
         self.look()

@@ -110,7 +110,7 @@ def test_a_projected_volume_joins_its_sources_and_asks_for_a_token() -> None:
 
 def test_missing_objects_stop_a_volume_unless_they_are_optional() -> None:
     lookup: environment.Lookup = {("ConfigMap", "c"): None, ("Secret", "s"): None}
-    with pytest.raises(VolumeError, match='MountVolume.SetUp failed for volume "v" : configmap "c" not found'):
+    with pytest.raises(VolumeError, match='"v" : configmap "c" not found'):
         files_of({"configMap": {"name": "c"}}, lookup)
     assert files_of({"secret": {"secretName": "s", "optional": True}}, lookup) == {}
     with pytest.raises(VolumeError, match="references non-existent configmap key: no"):
