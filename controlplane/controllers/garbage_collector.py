@@ -7,6 +7,7 @@ another resource may lag behind.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ log = logging.getLogger("controlplane.controllers")
 
 Object = dict[str, Any]
 
+START_DELAY_SECONDS = 1.0  # those that users wait for fill their caches first
 RESYNC = "discovery"  # the key that means: look what resources are served
 RESYNC_DELAY_SECONDS = 2.0  # a new definition needs a moment until it is served
 ABSENT_LIMIT = 500  # uids remembered as gone
@@ -79,6 +81,7 @@ class GarbageCollector:
     async def setup(self, queue: WorkQueue[str], factory: InformerFactory, client: ApiClient) -> None:
         """Follow all that is served now; what comes later is noticed by the definitions of custom resources."""
         self._queue, self._factory, self._client = queue, factory, client
+        await asyncio.sleep(START_DELAY_SECONDS)
         await self._resync()
 
     # --- following

@@ -60,6 +60,7 @@ class LeaderElector:
         self._lease: Object | None = None  # as last seen; None: there is none, or we have not looked
         self._observed_at = 0.0  # loop seconds when it last changed under our eyes
         self._changed = asyncio.Event()
+        self._trouble = ""  # why the last renewal failed
 
     async def run(
         self,
@@ -86,7 +87,7 @@ class LeaderElector:
                 await self._release()
             if ended:
                 return await work
-            log.warning("%s no longer leads %s", self.config.identity, self.config.name)
+            log.warning("%s no longer leads %s: %s", self.config.identity, self.config.name, self._trouble)
 
     # --- as a candidate
     async def _acquire(self) -> float:
@@ -187,6 +188,8 @@ class LeaderElector:
             # Half of what is left, so that an attempt that hangs leaves time for another one.
             patience = min(deadline - started, max(config.retry_period_seconds, (deadline - started) / 2))
             await asyncio.wait((work, renewal), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if not renewal.done():
+                self._trouble = f"no answer to the renewal in {patience:.1f} s"
             outcome = renewal.result() if renewal.done() else False
             await _stop(renewal)
             if outcome is None:
@@ -202,9 +205,9 @@ class LeaderElector:
             await self._write()
             return True
         except ConnectionLost as error:
-            log.debug("election %s: renewal: %s", self.config.name, error)
+            self._trouble = str(error)
         except ApiError as error:
-            log.debug("election %s: renewal: %s", self.config.name, error)
+            self._trouble = str(error)
             if error.code not in (404, 409):
                 return False
         try:  # the outcome of an earlier renewal was unknown, or somebody wrote: look
