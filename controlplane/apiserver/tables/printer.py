@@ -148,7 +148,7 @@ def selector(found: Mapping[str, Any] | None) -> str:
         return NONE
     parts = {key: f"{key}={value}" for key, value in (found.get("matchLabels") or {}).items()}
     for expression in found.get("matchExpressions") or ():
-        key, operator = expression["key"], _OPERATORS.get(expression.get("operator", ""), "")
+        key, operator = expression.get("key", ""), _OPERATORS.get(expression.get("operator", ""), "")
         values = ",".join(sorted(expression.get("values") or ()))
         parts[key + operator] = f"{key} {operator} ({values})" if values else f"{operator}{key}"
     return ",".join(parts[key] for key in sorted(parts)) or NONE

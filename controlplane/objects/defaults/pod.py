@@ -67,7 +67,7 @@ def _projection(source: Object) -> Object:
 
 
 def _volume(volume: Object) -> Object:
-    if len(volume) < 2:  # only its name
+    if not volume.keys() - {"name"}:
         return {**volume, "emptyDir": {}}
     for source in _SOURCES_WITH_MODE:
         volume = edit(volume, source, lambda found: fill(found, {"defaultMode": 0o644}))
