@@ -1,7 +1,7 @@
 """One unary call, wherever it ends up: endpoint, token, retries, typed errors.
 
-Retried on another endpoint: reads, on Unavailable and when a call was certainly not sent; writes, only when certainly not
-sent. The caller's timeout covers all tries.
+Retried on another endpoint: reads, on Unavailable, when the first endpoint is silent for a quarter of the timeout, and when a
+call was certainly not sent; writes, only when certainly not sent. The caller's timeout covers all tries.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from kvstore.rpc import Code, RpcError
 
 AUTHENTICATE: Final = "/etcdserverpb.Auth/Authenticate"
 RETRY_PAUSE_SECONDS: Final = 0.02  # before a read is tried again on a member that said Unavailable (an election runs)
+SHORTEST_FIRST_TRY_SECONDS: Final = 2.0  # of a read, when there is another endpoint to ask
+_SILENT_OR_UNABLE: Final = frozenset((Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED))
 _RECONNECTABLE: Final = frozenset((Code.UNAVAILABLE, Code.INTERNAL, Code.UNKNOWN))
 
 
@@ -56,6 +58,8 @@ class Caller:
         endpoint = self.endpoints.current
         seconds = self.timeout_seconds if timeout_seconds is None else timeout_seconds
         deadline = asyncio.get_running_loop().time() + seconds
+        if is_read and seconds > SHORTEST_FIRST_TRY_SECONDS and len(self.endpoints) > 1:
+            seconds = max(SHORTEST_FIRST_TRY_SECONDS, seconds / 4)
         try:
             answer = await endpoint.channel.unary(path, message, self._metadata, seconds)
         except RpcError as error:
@@ -85,7 +89,7 @@ class Caller:
                 await self.authenticate()
             else:
                 pause = self.on_failure(endpoint, error)
-                retryable = not error.sent or (is_read and error.code == Code.UNAVAILABLE)
+                retryable = not error.sent or (is_read and error.code in _SILENT_OR_UNABLE)
                 if not retryable or self.is_closed or loop.time() + pause >= deadline:
                     raise failure from None
                 await asyncio.sleep(pause)
@@ -100,7 +104,9 @@ class Caller:
 
     def on_failure(self, endpoint: Endpoint, error: RpcError) -> float:
         """Take a failed call into account: move on from a member that cannot serve. Returns the pause before the next try."""
-        if error.code == Code.UNAVAILABLE or error.code == Code.DEADLINE_EXCEEDED:
+        if error.code == Code.DEADLINE_EXCEEDED:
+            endpoint.channel.probe()  # watches on a dead connection should know soon
+        if error.code in _SILENT_OR_UNABLE:
             return max(self.endpoints.on_failure(endpoint), RETRY_PAUSE_SECONDS if error.sent else 0.0)
         return 0.0
 

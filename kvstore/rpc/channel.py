@@ -18,8 +18,9 @@ from kvstore.rpc.status import Code, RpcError, encode_binary, encode_timeout
 Metadata = Mapping[str, str | bytes]
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
-KEEPALIVE_SECONDS: Final = 10.0  # etcd's servers allow one ping every 5 s
-KEEPALIVE_TIMEOUT_SECONDS: Final = 5.0
+KEEPALIVE_SECONDS: Final = 5.5  # of silence while calls run; etcd's servers allow one ping every 5 s
+KEEPALIVE_TIMEOUT_SECONDS: Final = 4.0
+PROBE_TIMEOUT_SECONDS: Final = 2.0
 HEAD_MEMO_ENTRIES: Final = 1_024
 _ALPN_PROTOCOLS: Final = ("h2",)
 
@@ -130,6 +131,11 @@ class Channel:
         if not connection.has_room:
             connection = await self._wait_for_room(connection, None)
         return connection.open(self._head(path, metadata, None), receiver)
+
+    def probe(self) -> None:
+        """Ping the server; without an answer in PROBE_TIMEOUT_SECONDS all calls of the connection end (UNAVAILABLE)."""
+        if self._protocol is not None:
+            self._protocol.probe()
 
     async def close(self) -> None:
         """End all calls (CANCELLED) and the connections."""
@@ -249,6 +255,7 @@ class _ClientProtocol(asyncio.Protocol):
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._timer: asyncio.TimerHandle | None = None
         self._heard = False
+        self._is_probing = False
         self.ready = asyncio.Event()  # the server's SETTINGS came, or the connection ended before
         self.closed = asyncio.Event()
         self.connection = ClientConnection(channel.limits, loop.time, self._on_output, deadlines.add)
@@ -298,16 +305,28 @@ class _ClientProtocol(asyncio.Protocol):
         if self._heard or not self.connection.streams:
             self._heard = False
             self._timer = self._loop.call_later(self._channel.keepalive_seconds, self._on_keepalive)
-            return
-        self.connection.emit(frames.frame(frames.PING, 0, 0, b"pilothse"))
-        self._timer = self._loop.call_later(KEEPALIVE_TIMEOUT_SECONDS, self._on_keepalive_timeout)
+        else:
+            self._ping(KEEPALIVE_TIMEOUT_SECONDS)
 
-    def _on_keepalive_timeout(self) -> None:
+    def _ping(self, timeout_seconds: float) -> None:
+        self._heard = False
+        self._is_probing = True
+        self.connection.emit(frames.frame(frames.PING, 0, 0, b"pilothse"))
+        self._timer = self._loop.call_later(timeout_seconds, self._on_ping_timeout)
+
+    def _on_ping_timeout(self) -> None:
+        self._is_probing = False
         if self._heard:
             self._on_keepalive()
             return
         self.connection.lose("keepalive: the server does not answer")
         self._transport.abort()
+
+    def probe(self) -> None:
+        """Someone waited in vain: find out now whether the server is there."""
+        if not self._is_probing and self._timer is not None and not self.closed.is_set():
+            self._timer.cancel()
+            self._ping(PROBE_TIMEOUT_SECONDS)
 
     def close(self) -> None:
         """End all calls and close the transport."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -71,6 +72,11 @@ class EtcdProcess:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def pause(self) -> None:
+        """Stop it as a debugger would: connections stay, nobody answers."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
 
     async def ready(self) -> None:
         """Return when it serves linearizable reads."""

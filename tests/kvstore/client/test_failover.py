@@ -86,3 +86,19 @@ async def test_without_a_quorum_calls_end_in_time(three_members: list[EtcdProces
             assert "deadline" in error.text
         else:
             raise AssertionError("a write without a quorum was acknowledged")
+
+
+@pytest.mark.slow
+async def test_a_member_that_is_silent_is_left_by_reads_writes_and_watches(three_members: list[EtcdProcess]) -> None:
+    members = await leader_first(three_members)
+    async with Client([members[1].endpoint, members[2].endpoint]) as client:
+        await client.put(b"key", b"1")
+        watch = client.watch(b"key")
+        await watch.started()
+        members[1].pause()
+        kv = await client.get(b"key")  # within a quarter of its timeout, on the other member
+        assert kv is not None
+        await client.put(b"key", b"2")
+        async with asyncio.timeout(10):  # the read that waited in vain had the connection probed
+            batch = await anext(watch)
+        assert [event.kv.value for event in batch.events] == [b"2"]

@@ -106,8 +106,10 @@ async def test_a_peer_that_does_not_read_is_cut_when_the_connection_ends() -> No
     writer.transport.abort()
 
 
-async def test_a_silent_server_is_found_out_by_the_keep_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by", ["keep-alive", "probe"])
+async def test_a_silent_server_is_found_out(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kvstore.rpc.channel.KEEPALIVE_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("kvstore.rpc.channel.PROBE_TIMEOUT_SECONDS", 0.05)
     connected = asyncio.Event()
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -117,9 +119,15 @@ async def test_a_silent_server_is_found_out_by_the_keep_alive(monkeypatch: pytes
         writer.close()
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
-    channel = Channel(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", keepalive_seconds=0.05)
+    channel = Channel(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", keepalive_seconds=0.05 if by == "keep-alive" else 60.0)
+    call = asyncio.create_task(channel.unary("/test.Example/Echo", b""))
+    if by == "probe":
+        with pytest.raises(RpcError):
+            await channel.unary("/test.Example/Echo", b"", timeout=0.02)
+        channel.probe()
+        channel.probe()
     with pytest.raises(RpcError) as caught:
-        await channel.unary("/test.Example/Echo", b"")
+        await call
     assert (caught.value.code, caught.value.text) == (Code.UNAVAILABLE, "keepalive: the server does not answer")
     await channel.close()
     server.close()
