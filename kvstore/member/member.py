@@ -7,15 +7,17 @@ turn goes round once more; a disk thread does the same later.
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from kvstore.member.config import MemberConfig
 from kvstore.member.envelope import HEADER, HEADER_BYTES, Purpose, seal_command, seal_publication
 from kvstore.member.membership import Membership, decode_info, decode_membership, encode_info
 from kvstore.member.ports import (
+    FAILED_PRECONDITION,
     NO_LEADER,
     NOT_LEADER,
+    RESOURCE_EXHAUSTED,
     STOPPED,
     TIMED_OUT,
     TOO_MANY_REQUESTS,
@@ -27,6 +29,7 @@ from kvstore.member.ports import (
     MemberInfo,
     MemberStatus,
     Ok,
+    Result,
     Snapshots,
     StateMachine,
     Transport,
@@ -59,9 +62,6 @@ from kvstore.raft.types import (
 )
 
 logger = logging.getLogger("kvstore.member")
-
-RESOURCE_EXHAUSTED = 8
-FAILED_PRECONDITION = 9
 BATCH_ENTRIES = 4096
 BATCH_BYTES = 1 << 20
 READ_RETRY_TICKS = 5
@@ -88,6 +88,7 @@ class Member:
         self._log, self._state, self._transport = log, state, transport
         self._disk, self._wake = disk, wake
         self._upkeep = Upkeep(config, log, state, transport, disk, snapshots)
+        self._timeout_ticks = config.request_timeout_ticks
         self._numbers = Numbers(random.getrandbits(31))
         restored = log.load(state.applied_index) or self._found_cluster()
         self.raft = Raft(config.raft_config(), restored, random)
@@ -132,12 +133,11 @@ class Member:
         self._propose(number, seal_command(self.member_id, number, data), done)
 
     def _propose(self, number: int, sealed: bytes, done: Done) -> None:
-        deadline = self._ticks + self.config.request_timeout_ticks
         if len(self._proposals) >= self.config.max_pending_proposals or self._is_stopped:
             code, text = (UNAVAILABLE, STOPPED) if self._is_stopped else (RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
             done(Failed(code, text, certain=True))
             return
-        self._proposals.add(number, sealed, done, deadline)
+        self._proposals.add(number, sealed, done, self._ticks + self._timeout_ticks)
         self._wake()
 
     def read(self, done: Done) -> None:
@@ -145,7 +145,7 @@ class Member:
         if self._is_stopped:
             done(Failed(UNAVAILABLE, STOPPED, certain=True))
             return
-        self._reads.add(done, self._ticks + self.config.request_timeout_ticks)
+        self._reads.add(done, self._ticks + self._timeout_ticks)
         self._wake()
 
     def transfer_leadership(self, to: int, done: Done) -> None:
@@ -194,12 +194,7 @@ class Member:
 
     # What the driver and the transport bring ---------------------------------------------------------------------
 
-    def deliver(self, message: Message) -> None:
-        """A message from another member."""
-        self._inbox.append(message)
-        self._wake()
-
-    def deliver_all(self, messages: list[Message]) -> None:
+    def deliver(self, messages: Sequence[Message]) -> None:
         """Messages from another member, in order."""
         self._inbox += messages
         self._wake()
@@ -207,7 +202,7 @@ class Member:
     def deliver_snapshot(self, install: InstallSnapshot, membership: bytes) -> None:
         """A snapshot is complete in Snapshots, under install.source."""
         self._upkeep.expect(install, membership)
-        self.deliver(install)
+        self.deliver((install,))
 
     def on_unreachable(self, member: int) -> None:
         """Messages to `member` were lost."""
@@ -378,8 +373,9 @@ class Member:
         self._is_holding = False
         self._reads.ask_again(self._ticks + 1)
         logger.info("member %x: leader %x in term %d", self.member_id, self.leader, self.term)
-        for to, done, _ in [waiter for waiter in self._transfers if waiter[0] == self.leader]:
-            self._transfers = [waiter for waiter in self._transfers if waiter[0] != to]
+        arrived = [done for to, done, _ in self._transfers if to == self.leader]
+        self._transfers = [waiter for waiter in self._transfers if waiter[0] != self.leader]
+        for done in arrived:
             done(Ok(None))
         for callback in self._on_leadership:
             callback(self.leader, self.term)
@@ -399,5 +395,5 @@ class Member:
         number = self._numbers.take()
         self._propose(number, seal_publication(self.member_id, number, encode_info(info)), self._on_published)
 
-    def _on_published(self, result: Ok | Failed) -> None:
+    def _on_published(self, result: Result) -> None:
         self._is_publishing = False

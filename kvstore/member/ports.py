@@ -10,7 +10,7 @@ from typing import Protocol
 
 from kvstore.raft.types import Entry, Message, Persist, Restored, SnapshotMark
 
-UNAVAILABLE = 14
+RESOURCE_EXHAUSTED, FAILED_PRECONDITION, UNAVAILABLE = 8, 9, 14  # gRPC status codes
 NO_LEADER = "etcdserver: no leader"
 TIMED_OUT = "etcdserver: request timed out"
 LEADER_CHANGED = "etcdserver: leader changed"
@@ -167,9 +167,11 @@ class Disk(Protocol):
 
 
 __all__ = [
+    "FAILED_PRECONDITION",
     "LEADER_CHANGED",
     "NOT_LEADER",
     "NO_LEADER",
+    "RESOURCE_EXHAUSTED",
     "STOPPED",
     "TIMED_OUT",
     "TOO_MANY_REQUESTS",

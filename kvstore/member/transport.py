@@ -165,7 +165,7 @@ class PeerTransport:
         member, source, to = self._attached(), batch.source, batch.to
         if to != self.member_id:
             raise ValueError(f"a batch for {to:x} came to {self.member_id:x}")
-        member.deliver_all([decode_message(source, to, message) for message in batch.messages])
+        member.deliver([decode_message(source, to, message) for message in batch.messages])
         for ask in batch.asks:
             if ask.is_answer:
                 self._end_ask(ask.number, ask.payload)

@@ -60,7 +60,7 @@ def _know_members(raft: "Raft") -> None:
 
 
 def _append(raft: "Raft", kind: EntryKind, data: bytes) -> None:
-    raft.log.append(Entry(raft.log.last_index + 1, raft.term, kind, data))
+    raft.log.append((Entry(raft.log.last_index + 1, raft.term, kind, data),))
 
 
 # Requests ------------------------------------------------------------------------------------------------------------
@@ -85,10 +85,8 @@ def _take_batch(raft: "Raft", batch: tuple[bytes, ...]) -> bool:
     if too_much or raft.transferee:
         return False
     raft.uncommitted_bytes += size
-    append, term, index = raft.log.append, raft.term, raft.log.last_index
-    for data in batch:
-        index += 1
-        append(Entry(index, term, EntryKind.COMMAND, data))
+    term, command, first = raft.term, EntryKind.COMMAND, raft.log.last_index + 1
+    raft.log.append([Entry(index, term, command, data) for index, data in enumerate(batch, first)])
     return True
 
 

@@ -11,6 +11,7 @@ snapshot. Four marks divide it, each at or before the next where both are stated
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
 
 from kvstore.raft.configuration import Configuration, decode_configuration
 from kvstore.raft.types import Entry, EntryKind, Restored, SnapshotMark
@@ -39,8 +40,7 @@ class LogTail:
         self._configurations: list[tuple[int, Configuration]] = []
         self._outstanding: deque[list[int]] = deque()  # [number of the Persist, last index in it]
         self.bytes = 0
-        for entry in self._entries:
-            self._note(entry)
+        self._note(self._entries)
         self.applied = max(restored.applied, restored.snapshot.index)
         self.committed = self.applied
         self.stable = self.handed = self.last_index
@@ -84,15 +84,18 @@ class LogTail:
         offset = self.snapshot.index + 1
         return tuple(self._entries[low - offset : high - offset + 1])
 
-    def append(self, entry: Entry) -> None:
-        """Add the next entry; its index must be last_index + 1."""
-        self._entries.append(entry)
-        self._note(entry)
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Add the next entries; the first index must be last_index + 1."""
+        self._entries += entries
+        self._note(entries)
 
-    def _note(self, entry: Entry) -> None:
-        self.bytes += len(entry.data) + ENTRY_OVERHEAD_BYTES
-        if entry.kind is EntryKind.CONFIGURATION:
-            self._configurations.append((entry.index, decode_configuration(entry.data)))
+    def _note(self, entries: Sequence[Entry]) -> None:
+        configuration, size = EntryKind.CONFIGURATION, len(entries) * ENTRY_OVERHEAD_BYTES
+        for entry in entries:
+            size += len(entry.data)
+            if entry.kind is configuration:
+                self._configurations.append((entry.index, decode_configuration(entry.data)))
+        self.bytes += size
 
     def merge(self, entries: tuple[Entry, ...]) -> None:
         """Add what is new of a leader's `entries`, dropping my tail from the first that conflicts (paper, 5.3)."""
@@ -100,8 +103,7 @@ class LogTail:
             if self.term(entry.index) != entry.term:
                 if entry.index <= self.last_index:
                     self._truncate(entry.index)
-                for new in entries[position:]:
-                    self.append(new)
+                self.append(entries[position:] if position else entries)
                 return
 
     def _truncate(self, first: int) -> None:

@@ -72,7 +72,7 @@ class LoopbackCluster:
         self.folder = folder
         names = [f"m{i}" for i in range(1, size + 1)]
         self.urls = dict(zip(names, (f"http://127.0.0.1:{port}" for port in free_ports(size))))
-        self.options = {"heartbeat_interval_milliseconds": 20, "election_timeout_milliseconds": 200, **options}
+        self.options = {"heartbeat_interval_milliseconds": 50, "election_timeout_milliseconds": 1000, **options}
         self.drivers: dict[str, Driver] = {}
         self.states: dict[str, DictState] = {}
         self.directories: dict[str, DataDirectory] = {}
