@@ -12,6 +12,7 @@ LEASE_NOT_FOUND = Failure(Code.NOT_FOUND, "etcdserver: requested lease not found
 NO_LEADER = Failure(Code.UNAVAILABLE, "etcdserver: no leader")
 TIMED_OUT = Failure(Code.UNAVAILABLE, "etcdserver: request timed out")
 STOPPED = Failure(Code.UNAVAILABLE, "etcdserver: server stopped")
+TOO_MANY_REQUESTS = Failure(Code.UNKNOWN, "etcdserver: too many requests")  # the code is etcd's, by an old slip
 NOT_LEADER = Failure(Code.FAILED_PRECONDITION, "etcdserver: not leader")
 BAD_TRANSFEREE = Failure(Code.FAILED_PRECONDITION, "etcdserver: bad leader transferee")
 NOT_FOR_LEARNER = Failure(Code.FAILED_PRECONDITION, "etcdserver: rpc not supported for learner")

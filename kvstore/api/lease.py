@@ -1,5 +1,6 @@
 """Lease: grant, revoke, keep alive, time to live, list."""
 
+from collections import deque
 from collections.abc import Callable
 from random import Random
 
@@ -23,6 +24,7 @@ __all__ = ["LeaseService"]
 MAX_TTL_SECONDS = 9_000_000_000
 RETRY_SECONDS = 0.1  # between questions to a leader that does not answer
 MAX_ATTEMPTS = 50
+MAX_WAITING_RENEWALS = 1000  # of one stream
 
 
 class LeaseService:
@@ -145,15 +147,19 @@ class _KeepAlive:
     def __init__(self, service: LeaseService, call: Call) -> None:
         self._service = service
         self._call = call
-        self._waiting: list[int] = []
+        self._waiting: deque[int] = deque()
         self._is_busy = False
         self._is_half_closed = False
 
     def on_message(self, message: bytes) -> None:
         request = decode(self._call, LeaseKeepAliveRequest, message)
-        if request is not None:
-            self._waiting.append(request.ID)
-            self._next()
+        if request is None:
+            return
+        if len(self._waiting) >= MAX_WAITING_RENEWALS:
+            errors.refuse(self._call, errors.TOO_MANY_REQUESTS)
+            return
+        self._waiting.append(request.ID)
+        self._next()
 
     def _next(self) -> None:
         if self._is_busy:
@@ -162,7 +168,7 @@ class _KeepAlive:
             self._is_busy = True
             node = self._service._node
             header = node.header(node.state.revision)
-            self._service.renew(self._call, self._waiting.pop(0), header, self._done)
+            self._service.renew(self._call, self._waiting.popleft(), header, self._done)
         elif self._is_half_closed:
             self._service.closed(self._call)
             self._call.finish()

@@ -10,10 +10,10 @@ changed by the time it is applied (kvstore.mvcc.leases). Renewals reach the lead
 
 import struct
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from kvstore.api.node import Answer, Node
-from kvstore.member.ports import Failed, Result
+from kvstore.member.ports import Ok, Result
 from kvstore.mvcc import commands
 from kvstore.mvcc.leases import LeaseRecord, encode_expiry
 from kvstore.mvcc.working import Turn
@@ -22,6 +22,7 @@ __all__ = ["Lessor"]
 
 SCAN_SECONDS = 0.5
 MAX_EXPIRED_IN_ENTRY = 1000
+MAX_STALE_DEADLINES = 10_000  # renewed since; beyond it, and half the queue, they are swept out
 RENEW = "lease/renew"
 TIME_TO_LIVE = "lease/time-to-live"
 
@@ -62,6 +63,9 @@ class Lessor:
         deadline = self._clock() + seconds
         self._deadlines[lease] = deadline
         heappush(self._queue, (deadline, lease))
+        if len(self._queue) > 2 * len(self._deadlines) + MAX_STALE_DEADLINES:
+            self._queue = [(due, lease) for lease, due in self._deadlines.items()]
+            heapify(self._queue)
 
     def _arm_all(self) -> None:
         extra_seconds = self._node.limits.election_timeout_seconds
@@ -93,11 +97,13 @@ class Lessor:
                     done(0)
 
     def _scan(self) -> None:
+        if not self._is_stopped:
+            self._later(SCAN_SECONDS, self._scan)
+            self._expire_due()
+
+    def _expire_due(self) -> None:
         """Propose the end of what is overdue, as one entry."""
-        if self._is_stopped:
-            return
-        self._later(SCAN_SECONDS, self._scan)
-        if not self._node.member.is_leader:
+        if self._is_stopped or not self._node.member.is_leader:
             return
         expired: list[LeaseRecord] = []
         now = self._clock()
@@ -114,14 +120,16 @@ class Lessor:
             self._node.member.propose(commands.LEASE_EXPIRE + payload, lambda result: self._expired(expired, result))
 
     def _expired(self, expired: list[LeaseRecord], result: Result) -> None:
-        """The entry was applied, or not: what is still there is tried again."""
+        """The entry was applied, or not: what is still there is tried again, later; what else is due, now."""
         for record in expired:
             waiting = self._expiring.pop(record.lease, ())
             is_gone = self._node.state.lease(record.lease) is None
             if not is_gone and record.lease in self._deadlines:
-                self._arm(record.lease, SCAN_SECONDS if isinstance(result, Failed) else 0.0)
+                self._arm(record.lease, SCAN_SECONDS)
             for done in waiting:
                 done(0 if is_gone else None)
+        if isinstance(result, Ok):
+            self._expire_due()
 
     # ---- questions ------------------------------------------------------------------------------------------------
 
