@@ -19,5 +19,5 @@ class SchedulerConfig:
     leader_elect_retry_period_seconds: float = 2.0
     leader_elect_resource_name: str = "kube-scheduler"
     leader_elect_resource_namespace: str = "kube-system"
-    binds_in_flight: int = 8
+    binds_in_flight: int = 24
     seed: int | None = None
