@@ -1,7 +1,7 @@
 """Which fields a field selector may name, per resource, and their values as text.
 
-    check(PODS, selector)                    SelectorError for a field that is not supported
-    selector.matches(reader(PODS, pod))      reader(resource, obj) gives field -> text ("" when absent)
+check(PODS, selector)                    SelectorError for a field that is not supported
+selector.matches(reader(PODS, pod))      reader(resource, obj) gives field -> text ("" when absent)
 """
 
 from collections.abc import Callable

@@ -65,7 +65,7 @@ def name_of(obj: Object) -> str:
 
 
 def namespace_of(obj: Object) -> str:
-    """"" for objects of the cluster."""
+    """ "" for objects of the cluster."""
     found: str = get_in(obj, "metadata", "namespace", default="")
     return found
 
@@ -91,7 +91,7 @@ def resource_version_of(obj: Object) -> str:
 
 
 def key_of(obj: Object) -> str:
-    """"namespace/name", or "name" of the cluster."""
+    """ "namespace/name", or "name" of the cluster."""
     namespace = namespace_of(obj)
     return f"{namespace}/{name_of(obj)}" if namespace else name_of(obj)
 

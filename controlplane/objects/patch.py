@@ -163,9 +163,7 @@ def json_patch(document: Any, operations: Any) -> Any:
     if not isinstance(operations, list):
         raise PatchError("a JSON patch must be an array of operations")
     if len(operations) > MOST_OPERATIONS:
-        raise PatchError(
-            f"The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {len(operations)}"
-        )
+        raise PatchError(f"The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {len(operations)}")
     for operation in operations:
         try:
             document = _apply_operation(document, operation)

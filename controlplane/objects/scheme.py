@@ -1,10 +1,10 @@
 """The scheme: every built-in resource with its verbs, short names and subresources, and the schema of each kind.
 
-    scheme = Scheme.load()                         once a process, before it forks
-    scheme.find("apps", "v1", "deployments")       -> ResourceInfo | None
-    scheme.kind("apps", "v1", "Deployment")        -> ResourceInfo | None
-    scheme.schema("apps", "v1", "Deployment")      -> Schema; also Scale, Eviction, DeleteOptions, ...
-    scheme.groups()                                -> groups in priority order, each with its versions, preferred first
+scheme = Scheme.load()                         once a process, before it forks
+scheme.find("apps", "v1", "deployments")       -> ResourceInfo | None
+scheme.kind("apps", "v1", "Deployment")        -> ResourceInfo | None
+scheme.schema("apps", "v1", "Deployment")      -> Schema; also Scale, Eviction, DeleteOptions, ...
+scheme.groups()                                -> groups in priority order, each with its versions, preferred first
 """
 
 import base64

@@ -1,12 +1,12 @@
 """Structural validation: what Kubernetes' decoder does to a body before anybody looks at its meaning.
 
-    decoded = decode(schema, body)            DecodeError in the decoder's words: `json: cannot unmarshal string into Go
-                                              struct field DeploymentSpec.spec.replicas of type int32`
-    decoded.object                            pruned (unknown fields, nulls, empty optional lists), quantities and times
-                                              in canonical form; the body itself where nothing changed
-    decoded.unknown                           paths of unknown fields: "spec.template.spec.containers[0].foo"
-    decode_object(resource, schema, body, mode="Strict", duplicates=())   -> (object, warnings); ApiError 400
-    duplicate_fields(body bytes)              -> paths of keys that a JSON text says twice
+decoded = decode(schema, body)            DecodeError in the decoder's words: `json: cannot unmarshal string into Go
+                                          struct field DeploymentSpec.spec.replicas of type int32`
+decoded.object                            pruned (unknown fields, nulls, empty optional lists), quantities and times
+                                          in canonical form; the body itself where nothing changed
+decoded.unknown                           paths of unknown fields: "spec.template.spec.containers[0].foo"
+decode_object(resource, schema, body, mode="Strict", duplicates=())   -> (object, warnings); ApiError 400
+duplicate_fields(body bytes)              -> paths of keys that a JSON text says twice
 """
 
 import binascii
@@ -73,9 +73,7 @@ def _mismatch(schema: Schema, value: Any, path: Path, owner: str) -> DecodeError
     stack = ".".join(step for step in _steps(path) if isinstance(step, str))
     if not stack:
         return DecodeError(f"json: cannot unmarshal {word} into Go value of type {schema.go_type}")
-    return DecodeError(
-        f"json: cannot unmarshal {word} into Go struct field {owner}.{stack} of type {schema.go_type}"
-    )
+    return DecodeError(f"json: cannot unmarshal {word} into Go struct field {owner}.{stack} of type {schema.go_type}")
 
 
 class _Decoding:

@@ -133,7 +133,9 @@ def _operations(info: ResourceInfo, verbs: tuple[str, ...], scope: str) -> Itera
             word = {"get": "read", "update": "replace"}.get(verb, verb)
             name = f"{word.replace('collection', 'Collection')}{_camel(*kind[:2])}{scope}{resource.kind}"
             description = f"{_WORDS[verb]} {resource.kind}"
-            yield Operation(method, action, kind, name, description, query, _body(verb, info.definition), _result(verb, info))
+            yield Operation(
+                method, action, kind, name, description, query, _body(verb, info.definition), _result(verb, info)
+            )
 
 
 def _sub_operations(scheme: Scheme, info: ResourceInfo, found: Subresource, scope: str) -> Iterator[Operation]:

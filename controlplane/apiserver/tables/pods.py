@@ -140,7 +140,12 @@ def _cells(pod: Object, now: datetime) -> list[Any]:
 
 
 _COMPLETED: Final = {
-    "Succeeded": {"type": "Completed", "status": "True", "reason": "Succeeded", "message": "The pod has completed successfully."},
+    "Succeeded": {
+        "type": "Completed",
+        "status": "True",
+        "reason": "Succeeded",
+        "message": "The pod has completed successfully.",
+    },
     "Failed": {"type": "Completed", "status": "True", "reason": "Failed", "message": "The pod failed."},
 }
 

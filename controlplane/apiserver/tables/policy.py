@@ -118,16 +118,22 @@ PRINTERS: Final = {
         (Column("Min Available"), Column("Max Unavailable"), Column("Allowed Disruptions", "integer"), AGE), _budget
     ),
     ("scheduling.k8s.io", "priorityclasses"): Printer(
-        (Column("Value", "integer"), Column("Global-Default", "boolean"), AGE, Column("PreemptionPolicy")), _priority_class
+        (Column("Value", "integer"), Column("Global-Default", "boolean"), AGE, Column("PreemptionPolicy")),
+        _priority_class,
     ),
     ("coordination.k8s.io", "leases"): Printer((Column("Holder"), AGE), _lease),
     ("node.k8s.io", "runtimeclasses"): Printer((Column("Handler"), AGE), _runtime_class),
     ("certificates.k8s.io", "certificatesigningrequests"): Printer(
-        (AGE, *(Column(name) for name in ("SignerName", "Requestor", "RequestedDuration", "Condition"))), _signing_request
+        (AGE, *(Column(name) for name in ("SignerName", "Requestor", "RequestedDuration", "Condition"))),
+        _signing_request,
     ),
     ("certificates.k8s.io", "clustertrustbundles"): Printer((Column("SignerName"),), _trust_bundle),
     (_FLOW, "flowschemas"): Printer(
-        (*(Column(name) for name in ("PriorityLevel", "MatchingPrecedence", "DistinguisherMethod")), AGE, Column("MissingPL")),
+        (
+            *(Column(name) for name in ("PriorityLevel", "MatchingPrecedence", "DistinguisherMethod")),
+            AGE,
+            Column("MissingPL"),
+        ),
         _flow_schema,
     ),
     (_FLOW, "prioritylevelconfigurations"): Printer(

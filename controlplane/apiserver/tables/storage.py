@@ -10,7 +10,10 @@ _MODES: Final = {
     "ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP",
 }  # fmt: skip
 _CLASS_ANNOTATION: Final = "volume.beta.kubernetes.io/storage-class"
-_DEFAULT_CLASS: Final = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
+_DEFAULT_CLASS: Final = (
+    "storageclass.kubernetes.io/is-default-class",
+    "storageclass.beta.kubernetes.io/is-default-class",
+)
 
 
 def _modes(modes: list[str]) -> str:
@@ -110,7 +113,10 @@ _GROUP: Final = "storage.k8s.io"
 PRINTERS: Final = {
     ("", "persistentvolumes"): Printer(
         (
-            *(Column(name) for name in ("Capacity", "Access Modes", "Reclaim Policy", "Status", "Claim", "StorageClass")),
+            *(
+                Column(name)
+                for name in ("Capacity", "Access Modes", "Reclaim Policy", "Status", "Claim", "StorageClass")
+            ),
             Column("VolumeAttributesClass"),
             Column("Reason"),
             AGE,
@@ -128,7 +134,10 @@ PRINTERS: Final = {
         _claim,
     ),
     (_GROUP, "storageclasses"): Printer(
-        (*(Column(name) for name in ("Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion")), AGE),
+        (
+            *(Column(name) for name in ("Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion")),
+            AGE,
+        ),
         _class,
         title=_class_title,
     ),

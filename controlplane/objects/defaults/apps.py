@@ -17,7 +17,9 @@ def _deployment_strategy(strategy: Object) -> Object:
     strategy = fill(strategy, {"type": "RollingUpdate"})
     if strategy["type"] != "RollingUpdate":
         return strategy
-    return ensure(strategy, "rollingUpdate", lambda rolling: fill(rolling, {"maxUnavailable": "25%", "maxSurge": "25%"}))
+    return ensure(
+        strategy, "rollingUpdate", lambda rolling: fill(rolling, {"maxUnavailable": "25%", "maxSurge": "25%"})
+    )
 
 
 def _deployment(spec: Object) -> Object:

@@ -76,7 +76,12 @@ def _rolling_deployment(spec: Object) -> Errors:
 
 def _deployment(obj: Object) -> Errors:
     spec: Object = obj.get("spec") or {}
-    errors = [*_numbers(spec), *_selector(spec, "deployment"), *template(spec, "ReplicaSet"), *_rolling_deployment(spec)]
+    errors = [
+        *_numbers(spec),
+        *_selector(spec, "deployment"),
+        *template(spec, "ReplicaSet"),
+        *_rolling_deployment(spec),
+    ]
     deadline, ready = spec.get("progressDeadlineSeconds"), spec.get("minReadySeconds") or 0
     if deadline is not None and deadline <= ready:
         errors.append(

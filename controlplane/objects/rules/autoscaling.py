@@ -50,7 +50,9 @@ def _behavior(spec: Object) -> Errors:
             errors.append(FieldError.invalid(f"{path}.stabilizationWindowSeconds", window, words))
         for where, policy in each(rules, "policies", path):
             if (policy.get("value") or 0) <= 0:
-                errors.append(FieldError.invalid(f"{where}.value", policy.get("value") or 0, "must be greater than zero"))
+                errors.append(
+                    FieldError.invalid(f"{where}.value", policy.get("value") or 0, "must be greater than zero")
+                )
             period = policy.get("periodSeconds") or 0
             if period <= 0:
                 errors.append(FieldError.invalid(f"{where}.periodSeconds", period, "must be greater than zero"))

@@ -10,7 +10,13 @@ from controlplane.objects.status import FieldError
 
 _HANDLERS: Final = ("exec", "httpGet", "tcpSocket", "grpc")
 _LIFECYCLE_HANDLERS: Final = ("exec", "httpGet", "tcpSocket", "sleep")
-_PROBE_NUMBERS: Final = ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold")
+_PROBE_NUMBERS: Final = (
+    "initialDelaySeconds",
+    "timeoutSeconds",
+    "periodSeconds",
+    "successThreshold",
+    "failureThreshold",
+)
 _SOURCES: Final = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
 _FIELD_PATHS: Final = (
     "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP",
@@ -58,7 +64,9 @@ def _ports(container: Object, path: str) -> Errors:
     ports = list(each(container, "ports", path))
     for where, port in ports:
         if port.get("name"):
-            errors += [FieldError.invalid(f"{where}.name", port["name"], words) for words in names.port_name(port["name"])]
+            errors += [
+                FieldError.invalid(f"{where}.name", port["name"], words) for words in names.port_name(port["name"])
+            ]
         if not port.get("containerPort"):
             errors.append(FieldError.required(f"{where}.containerPort"))
         else:
@@ -84,8 +92,12 @@ def _environment(container: Object, path: str) -> Errors:
         if variable.get("value"):
             errors.append(FieldError.invalid(at, "", "may not be specified when `value` is not empty"))
         elif len(said) != 1:
-            few = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
-            errors.append(FieldError.invalid(at, "", "may not have more than one field specified at a time" if said else few))
+            few = (
+                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
+            )
+            errors.append(
+                FieldError.invalid(at, "", "may not have more than one field specified at a time" if said else few)
+            )
         elif said == ["fieldRef"]:
             errors += _field_path(source["fieldRef"].get("fieldPath") or "", f"{at}.fieldRef.fieldPath")
     for where, source in each(container, "envFrom", path):

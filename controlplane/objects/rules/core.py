@@ -34,15 +34,17 @@ _ACCOUNT: Final = "kubernetes.io/service-account.name"
 
 
 def _keys(data: Object, path: str) -> Errors:
-    return [
-        FieldError.invalid(f"{path}[{key}]", key, words) for key in data for words in names.config_key(key)
-    ]
+    return [FieldError.invalid(f"{path}[{key}]", key, words) for key in data for words in names.config_key(key)]
 
 
 def _config_map(obj: Object) -> Errors:
     data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
     errors = [*_keys(data, "data"), *_keys(binary, "binaryData")]
-    errors += [FieldError.invalid(f"data[{key}]", key, "duplicate of key present in binaryData") for key in data if key in binary]
+    errors += [
+        FieldError.invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
+        for key in data
+        if key in binary
+    ]
     size = sum(len(value.encode()) for value in data.values()) + sum(len(value) * 3 // 4 for value in binary.values())
     return errors + ([FieldError.too_long("", _MOST_BYTES)] if size > _MOST_BYTES else [])
 

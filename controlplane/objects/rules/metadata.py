@@ -16,7 +16,10 @@ _RBAC: Final = "rbac.authorization.k8s.io"
 _NAME_CHECKERS: Final[dict[tuple[str, str], names.Checker]] = {
     ("", "namespaces"): names.label,
     ("", "services"): names.label,
-    **{(_RBAC, plural): names.path_segment for plural in ("roles", "rolebindings", "clusterroles", "clusterrolebindings")},
+    **{
+        (_RBAC, plural): names.path_segment
+        for plural in ("roles", "rolebindings", "clusterroles", "clusterrolebindings")
+    },
     ("networking.k8s.io", "ipaddresses"): names.ip_address,
     ("apiregistration.k8s.io", "apiservices"): names.path_segment,
     ("certificates.k8s.io", "clustertrustbundles"): lambda text: [],
@@ -68,7 +71,9 @@ def selector(found: Mapping[str, Any] | None, path: str) -> Errors:
             )
         elif operator not in _NEEDS_VALUES and values:
             errors.append(
-                FieldError.forbidden(f"{where}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+                FieldError.forbidden(
+                    f"{where}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+                )
             )
         key = expression.get("key") or ""
         errors += [FieldError.invalid(f"{where}.key", key, words) for words in names.qualified(key)]
@@ -90,7 +95,7 @@ def _owners(metadata: Object) -> Errors:
             controllers.append(owner)
     if len(controllers) > 1:
         one, other = (f"{owner.get('kind')}/{owner.get('name')}" for owner in controllers[:2])
-        words = f"Only one reference can have Controller set to true. Found \"true\" in references for {one} and {other}"
+        words = f'Only one reference can have Controller set to true. Found "true" in references for {one} and {other}'
         errors.append(FieldError.invalid("metadata.ownerReferences", metadata["ownerReferences"], words))
     return errors
 
@@ -145,7 +150,9 @@ def check_update(resource: Resource, new: Object, old: Object) -> Errors:
     if get_in(old, "metadata", "deletionTimestamp"):
         added = [name for name in metadata.get("finalizers") or () if name not in _finalizers(old)]
         if added:
-            words = f"no new finalizers can be added if the object is being deleted, found new finalizers {_go_list(added)}"
+            words = (
+                f"no new finalizers can be added if the object is being deleted, found new finalizers {_go_list(added)}"
+            )
             errors.append(FieldError.forbidden("metadata.finalizers", words))
     return errors + _common(metadata)
 

@@ -37,7 +37,9 @@ def _ingress(obj: Object) -> Errors:
     spec: Object = obj.get("spec") or {}
     errors: Errors = []
     if not spec.get("rules") and spec.get("defaultBackend") is None:
-        errors.append(FieldError.invalid("spec", spec.get("rules"), "either `defaultBackend` or `rules` must be specified"))
+        errors.append(
+            FieldError.invalid("spec", spec.get("rules"), "either `defaultBackend` or `rules` must be specified")
+        )
     if spec.get("defaultBackend") is not None:
         errors += _backend(spec["defaultBackend"], "spec.defaultBackend")
     for path, rule in each(spec, "rules", "spec"):

@@ -20,7 +20,9 @@ def _volume(volume: Object, path: str) -> Errors:
     sources = [source for source in volume if source not in _VOLUME_FIELDS]
     if not sources:
         errors.append(FieldError.required(path, "must specify a volume type"))
-    errors += [FieldError.forbidden(f"{path}.{extra}", "may not specify more than 1 volume type") for extra in sources[1:]]
+    errors += [
+        FieldError.forbidden(f"{path}.{extra}", "may not specify more than 1 volume type") for extra in sources[1:]
+    ]
     for source, field in (("hostPath", "path"), ("secret", "secretName"), ("configMap", "name")):
         found = volume.get(source)
         if isinstance(found, dict) and not found.get(field):
@@ -71,7 +73,7 @@ def _tolerations(spec: Object, path: str) -> Errors:
         if key:
             errors += [FieldError.invalid(f"{where}.key", key, words) for words in names.qualified(key)]
         elif operator != "Exists":
-            words = "operator must be Exists when `key` is empty, which means \"match all values and all keys\""
+            words = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
             errors.append(FieldError.invalid(f"{where}.operator", found.get("operator") or "", words))
         if operator == "Exists" and found.get("value"):
             words = "value must be empty when `operator` is 'Exists'"

@@ -95,7 +95,9 @@ def resize(new: Object, old: Object) -> Errors:
                 spec[kind] = [_without_resources(found) for found in spec[kind]]
         return spec
 
-    return [] if fixed(new) == fixed(old) else [FieldError.forbidden("spec", "only cpu and memory resources are mutable")]
+    return (
+        [] if fixed(new) == fixed(old) else [FieldError.forbidden("spec", "only cpu and memory resources are mutable")]
+    )
 
 
 def ephemeral(new: Object, old: Object) -> Errors:

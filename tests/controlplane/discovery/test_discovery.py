@@ -62,7 +62,9 @@ def test_the_aggregated_form_says_the_same_as_the_legacy_one(version: str) -> No
                 names = []
                 for resource in entry["resources"]:
                     names.append(resource["resource"])
-                    names += [f"{resource['resource']}/{sub['subresource']}" for sub in resource.get("subresources", ())]
+                    names += [
+                        f"{resource['resource']}/{sub['subresource']}" for sub in resource.get("subresources", ())
+                    ]
                 assert names == [found["name"] for found in legacy["resources"]]
 
 

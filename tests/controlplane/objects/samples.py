@@ -6,7 +6,23 @@ from typing import Any
 from controlplane.objects.rules.enums import BY_OWNER
 from controlplane.objects.schema import Schema
 
-_WORDS = ("", "a", "b", "app", "web-1", "Always", "TCP", "80%", "1.5", "/x", "A_b", "*/5 * * * *", "127.0.0.1", "Exists", "In")
+_WORDS = (
+    "",
+    "a",
+    "b",
+    "app",
+    "web-1",
+    "Always",
+    "TCP",
+    "80%",
+    "1.5",
+    "/x",
+    "A_b",
+    "*/5 * * * *",
+    "127.0.0.1",
+    "Exists",
+    "In",
+)
 _QUANTITIES = ("0", "1", "100m", "1Gi", "-1", "2k")
 _MOST_DEPTH = 9
 

@@ -43,7 +43,13 @@ def test_a_deployment_rolls_by_a_quarter() -> None:
 
 @pytest.mark.parametrize(
     ("image", "policy"),
-    [("a", "Always"), ("a:latest", "Always"), ("a:1", "IfNotPresent"), ("host:5000/a", "Always"), ("a@sha256:0", "IfNotPresent")],
+    [
+        ("a", "Always"),
+        ("a:latest", "Always"),
+        ("a:1", "IfNotPresent"),
+        ("host:5000/a", "Always"),
+        ("a@sha256:0", "IfNotPresent"),
+    ],
 )
 def test_the_pull_policy_follows_the_tag(image: str, policy: str) -> None:
     assert image_pull_policy(image) == policy
@@ -85,7 +91,10 @@ def test_probes_ports_volumes_and_sources_are_completed() -> None:
         {"name": "b", "secret": {"secretName": "s", "defaultMode": 420}},
         {
             "name": "c",
-            "projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 3600}}], "defaultMode": 420},
+            "projected": {
+                "sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 3600}}],
+                "defaultMode": 420,
+            },
         },
         {"name": "d", "hostPath": {"path": "/x", "type": ""}},
     ]
@@ -109,7 +118,11 @@ def test_jobs_run_once_unless_told() -> None:
     assert job["metadata"] == {"labels": {"a": "b"}}
     spec = job["spec"]
     assert (spec["completions"], spec["parallelism"], spec["backoffLimit"]) == (1, 1, 6)
-    assert (spec["completionMode"], spec["suspend"], spec["podReplacementPolicy"]) == ("NonIndexed", False, "TerminatingOrFailed")
+    assert (spec["completionMode"], spec["suspend"], spec["podReplacementPolicy"]) == (
+        "NonIndexed",
+        False,
+        "TerminatingOrFailed",
+    )
     work_queue = apply_defaults(JOBS, {"spec": {"parallelism": 3}})["spec"]
     assert "completions" not in work_queue
 
@@ -171,14 +184,18 @@ SMALL = [
 
 
 @pytest.mark.parametrize(("resource", "obj", "expected"), SMALL)
-def test_small_kinds_get_their_defaults(resource: kinds.Resource, obj: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_small_kinds_get_their_defaults(
+    resource: kinds.Resource, obj: dict[str, Any], expected: dict[str, Any]
+) -> None:
     before = copy.deepcopy(obj)
     assert apply_defaults(resource, obj) == expected
     assert obj == before
 
 
 def test_an_autoscaler_watches_cpu_unless_told() -> None:
-    spec = apply_defaults(kinds.HORIZONTAL_POD_AUTOSCALERS, {"spec": {"behavior": {"scaleUp": {"selectPolicy": "Min"}}}})["spec"]
+    spec = apply_defaults(
+        kinds.HORIZONTAL_POD_AUTOSCALERS, {"spec": {"behavior": {"scaleUp": {"selectPolicy": "Min"}}}}
+    )["spec"]
     assert spec["minReplicas"] == 1
     assert spec["metrics"][0]["resource"]["target"] == {"type": "Utilization", "averageUtilization": 80}
     assert spec["behavior"]["scaleUp"]["selectPolicy"] == "Min"

@@ -47,9 +47,7 @@ def test_a_condition_keeps_its_transition_time_until_its_status_changes() -> Non
     first = meta.with_condition([], {"type": "Ready", "status": "True"}, NOW)
     later = NOW + timedelta(minutes=1)
     same = meta.with_condition(first, {"type": "Ready", "status": "True", "reason": "R"}, later)
-    assert same == [
-        {"type": "Ready", "status": "True", "reason": "R", "lastTransitionTime": "2026-11-22T08:00:00Z"}
-    ]
+    assert same == [{"type": "Ready", "status": "True", "reason": "R", "lastTransitionTime": "2026-11-22T08:00:00Z"}]
     moved = meta.with_condition(same, {"type": "Ready", "status": "False"}, later)
     assert moved[0]["lastTransitionTime"] == "2026-11-22T08:01:00Z"
     assert meta.is_true({"status": {"conditions": first}}, "Ready")
@@ -70,7 +68,9 @@ def test_times_are_read_back_whatever_their_offset(moment: datetime, minutes: in
     assert meta.parse_time(meta.format_time(local)) == local.replace(microsecond=0)
 
 
-@pytest.mark.parametrize("text", ["", "2026-11-22", "2026-11-22 08:00:00Z", "2026-11-22T08:00:00", "2026-13-22T08:00:00Z"])
+@pytest.mark.parametrize(
+    "text", ["", "2026-11-22", "2026-11-22 08:00:00Z", "2026-11-22T08:00:00", "2026-13-22T08:00:00Z"]
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         meta.parse_time(text)

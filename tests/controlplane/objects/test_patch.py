@@ -43,7 +43,9 @@ def test_a_merge_patch_leaves_the_document_alone(document: Any, patch: Any) -> N
     assert document == before
 
 
-POINTERS = st.lists(st.sampled_from(["a", "b", "c", "0", "1", "-"]), max_size=3).map(lambda t: "".join("/" + p for p in t))
+POINTERS = st.lists(st.sampled_from(["a", "b", "c", "0", "1", "-"]), max_size=3).map(
+    lambda t: "".join("/" + p for p in t)
+)
 OPERATIONS = st.lists(
     st.one_of(
         st.fixed_dictionaries({"op": st.sampled_from(["add", "replace", "test"]), "path": POINTERS, "value": JSON}),
@@ -82,7 +84,9 @@ def test_json_patch_moves_and_tests() -> None:
         json_patch(document, [{"op": "move", "from": "/a", "path": "/a/b"}])
 
 
-@pytest.mark.parametrize("operations", [{}, [1], [{"op": "grow", "path": "/a"}], [{"op": "add", "path": "a", "value": 1}]])
+@pytest.mark.parametrize(
+    "operations", [{}, [1], [{"op": "grow", "path": "/a"}], [{"op": "add", "path": "a", "value": 1}]]
+)
 def test_a_malformed_json_patch_is_refused(operations: Any) -> None:
     with pytest.raises(PatchError):
         json_patch({}, operations)
@@ -165,7 +169,11 @@ def test_primitive_lists_unite_delete_and_order() -> None:
     document = {"finalizers": ["a", "b"]}
     assert strategic_merge(document, {"finalizers": ["b", "c"]}, SCHEMA) == {"finalizers": ["a", "b", "c"]}
     assert strategic_merge(document, {"$deleteFromPrimitiveList/finalizers": ["a"]}, SCHEMA) == {"finalizers": ["b"]}
-    patch = {"$setElementOrder/finalizers": ["c", "b"], "finalizers": ["c"], "$deleteFromPrimitiveList/finalizers": ["a"]}
+    patch = {
+        "$setElementOrder/finalizers": ["c", "b"],
+        "finalizers": ["c"],
+        "$deleteFromPrimitiveList/finalizers": ["a"],
+    }
     assert strategic_merge(document, patch, SCHEMA) == {"finalizers": ["c", "b"]}
 
 
@@ -192,7 +200,9 @@ def test_what_the_patch_does_not_touch_is_shared() -> None:
 
 
 KEYED = st.lists(
-    st.fixed_dictionaries({"name": st.sampled_from("abcd")}, optional={"image": st.sampled_from("xy"), "tag": st.integers(0, 2)}),
+    st.fixed_dictionaries(
+        {"name": st.sampled_from("abcd")}, optional={"image": st.sampled_from("xy"), "tag": st.integers(0, 2)}
+    ),
     max_size=4,
     unique_by=lambda item: item["name"],
 )
@@ -224,7 +234,9 @@ def test_an_empty_strategic_patch_changes_nothing(document: dict[str, Any]) -> N
 
 
 @given(KEYED, st.permutations("abcd"))
-def test_the_order_that_a_patch_sets_is_the_order_of_the_result(present: list[dict[str, Any]], order: list[str]) -> None:
+def test_the_order_that_a_patch_sets_is_the_order_of_the_result(
+    present: list[dict[str, Any]], order: list[str]
+) -> None:
     patch = {"$setElementOrder/containers": [{"name": name} for name in order]}
     merged = strategic_merge({"containers": present}, patch, SCHEMA)["containers"]
     expected = [name for name in order if any(item["name"] == name for item in present)]

@@ -24,7 +24,9 @@ def test_a_quantity_is_written_in_its_canonical_form(text: str, expected: str) -
     assert quantity.canonical(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "abc", "1x", "1KI", "1ki", "1.2.3", "--1", "1e", "1 Gi", "Gi", ".", "1mm", "1e99999"])
+@pytest.mark.parametrize(
+    "text", ["", "abc", "1x", "1KI", "1ki", "1.2.3", "--1", "1e", "1 Gi", "Gi", ".", "1mm", "1e99999"]
+)
 def test_what_is_no_quantity_is_refused(text: str) -> None:
     with pytest.raises(quantity.QuantityError):
         quantity.parse(text)
@@ -51,7 +53,9 @@ def test_sums_keep_the_format_of_the_first_that_is_not_zero() -> None:
     assert str(quantity.parse("1") - quantity.parse("250m")) == "750m"
 
 
-@given(st.integers(-(10**12), 10**12), st.sampled_from(["n", "u", "m", "", "k", "M", "G", "Ki", "Mi", "Gi", "e2", "E-2"]))
+@given(
+    st.integers(-(10**12), 10**12), st.sampled_from(["n", "u", "m", "", "k", "M", "G", "Ki", "Mi", "Gi", "e2", "E-2"])
+)
 def test_parsing_is_exact_down_to_a_billionth(number: int, suffix: str) -> None:
     scale = {
         "n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000), "": 1, "k": 1000, "M": 10**6,

@@ -43,7 +43,10 @@ GOOD: dict[Resource, dict[str, Any]] = {
         "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"}},
     },
     kinds.ROLE_BINDINGS: {"metadata": META, "roleRef": {"kind": "Role", "name": "r"}},
-    kinds.CLUSTER_ROLES: {"metadata": {"name": "a:b"}, "rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]},
+    kinds.CLUSTER_ROLES: {
+        "metadata": {"name": "a:b"},
+        "rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}],
+    },
     kinds.PERSISTENT_VOLUME_CLAIMS: {
         "metadata": META,
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
@@ -159,8 +162,13 @@ FIXED: list[tuple[Resource, tuple[str, ...], Any, str]] = [
     (kinds.DEPLOYMENTS, ("spec", "selector", "matchLabels"), {"z": "b"}, "field is immutable"),
     (kinds.STATEFUL_SETS, ("spec", "serviceName"), "z", "updates to statefulset spec for fields other than"),
     (kinds.ROLE_BINDINGS, ("roleRef", "name"), "z", "cannot change roleRef"),
-    (kinds.SECRETS, ("type",), "other", "type: Invalid value: \"other\": field is immutable"),
-    (kinds.PERSISTENT_VOLUME_CLAIMS, ("spec", "accessModes"), ["ReadWriteMany"], "spec is immutable after creation except"),
+    (kinds.SECRETS, ("type",), "other", 'type: Invalid value: "other": field is immutable'),
+    (
+        kinds.PERSISTENT_VOLUME_CLAIMS,
+        ("spec", "accessModes"),
+        ["ReadWriteMany"],
+        "spec is immutable after creation except",
+    ),
 ]
 
 
@@ -228,7 +236,9 @@ def test_what_is_marked_immutable_stays() -> None:
 def test_a_clusters_address_is_kept_unless_the_service_gives_it_up() -> None:
     old = set_in(GOOD[kinds.SERVICES], ("spec", "clusterIP"), "127.0.0.9")
     new = set_in(old, ("spec", "clusterIP"), "127.0.0.8")
-    assert updated(kinds.SERVICES, new, old) == ['spec.clusterIPs[0]: Invalid value: ["127.0.0.8"]: may not change once set']
+    assert updated(kinds.SERVICES, new, old) == [
+        'spec.clusterIPs[0]: Invalid value: ["127.0.0.8"]: may not change once set'
+    ]
     given_up = {"metadata": META, "spec": {"type": "ExternalName", "externalName": "a.b"}}
     assert updated(kinds.SERVICES, given_up, old) == []
 

@@ -17,7 +17,9 @@ NOW = datetime(2026, 11, 22, 8, 0, 0, tzinfo=UTC)
 SAMPLES = 25  # a kind; the whole file stays under two seconds
 
 
-@pytest.mark.parametrize("info", SCHEME.resources, ids=lambda info: f"{info.resource.group_version}/{info.resource.plural}")
+@pytest.mark.parametrize(
+    "info", SCHEME.resources, ids=lambda info: f"{info.resource.group_version}/{info.resource.plural}"
+)
 def test_objects_of_the_right_shape_pass_through_every_step(info: ResourceInfo) -> None:
     resource, schema = info.resource, SCHEME.definitions.get(info.definition)
     for seed in range(SAMPLES):

@@ -24,7 +24,9 @@ def test_a_label_selector_matches_as_kubernetes_does(text: str, expected: bool) 
     assert parse_labels(text).matches(LABELS) is expected
 
 
-@pytest.mark.parametrize("text", ["a=b=c", ",a", "a,", "a in b", "a in (b", "a b", "=x", "a>x", "-a=b", "a=b!", "a in (b c)"])
+@pytest.mark.parametrize(
+    "text", ["a=b=c", ",a", "a,", "a in b", "a in (b", "a b", "=x", "a>x", "-a=b", "a=b!", "a in (b c)"]
+)
 def test_what_is_no_label_selector_is_refused(text: str) -> None:
     with pytest.raises(SelectorError, match="unable to parse requirement"):
         parse_labels(text)
@@ -56,7 +58,9 @@ WORD = st.text("abc", min_size=1, max_size=2)
 
 
 @given(st.dictionaries(WORD, WORD, max_size=3), st.dictionaries(WORD, WORD, max_size=3))
-def test_a_written_selector_parses_to_itself_and_matches_its_supersets(wanted: dict[str, str], more: dict[str, str]) -> None:
+def test_a_written_selector_parses_to_itself_and_matches_its_supersets(
+    wanted: dict[str, str], more: dict[str, str]
+) -> None:
     selector = parse_labels(",".join(f"{key}={value}" for key, value in wanted.items()))
     assert parse_labels(str(selector)) == selector
     assert selector.matches({**more, **wanted})

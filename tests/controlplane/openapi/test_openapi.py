@@ -132,7 +132,9 @@ def test_the_protobuf_form_says_the_same_as_the_json() -> None:
     assert set(schemas) == set(SWAGGER["definitions"])
     for name, schema in schemas.items():
         expected = SWAGGER["definitions"][name]
-        assert [text.decode() for text in schema.get(4, [])] == ([expected["description"]] if "description" in expected else [])
+        assert [text.decode() for text in schema.get(4, [])] == (
+            [expected["description"]] if "description" in expected else []
+        )
         properties = fields(schema[25][0])[1] if 25 in schema else []
         assert [fields(entry)[1][0].decode() for entry in properties] == list(expected.get("properties", {}))
     paths = [fields(entry)[1][0].decode() for entry in fields(document[8][0])[2]]

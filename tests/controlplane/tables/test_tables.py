@@ -95,7 +95,9 @@ def test_init_containers_speak_until_they_are_done() -> None:
 
 
 def test_a_sidecar_counts_as_a_container() -> None:
-    found = set_in(pod("Running", RUNNING, RUNNING), ["spec", "initContainers"], [{"name": "s", "restartPolicy": "Always"}])
+    found = set_in(
+        pod("Running", RUNNING, RUNNING), ["spec", "initContainers"], [{"name": "s", "restartPolicy": "Always"}]
+    )
     sidecar = [{"name": "s", "ready": True, "started": True, "restartCount": 1, "state": {"running": {}}}]
     assert cells(PODS, set_in(found, ["status", "initContainerStatuses"], sidecar))[1:4] == ["3/3", "Running", "1"]
 
@@ -243,5 +245,9 @@ def test_a_row_carries_the_object_that_was_asked_for() -> None:
     }  # fmt: skip
     assert tables.row(kinds.CONFIG_MAPS, found, NOW, "Object")["object"] is found
     document = tables.table(kinds.CONFIG_MAPS, [found], now=NOW, metadata={"continue": "x"})
-    assert (document["kind"], document["apiVersion"], document["metadata"]) == ("Table", "meta.k8s.io/v1", {"continue": "x"})
+    assert (document["kind"], document["apiVersion"], document["metadata"]) == (
+        "Table",
+        "meta.k8s.io/v1",
+        {"continue": "x"},
+    )
     assert document["columnDefinitions"][0]["format"] == "name"
