@@ -116,7 +116,8 @@ class HorizontalPodAutoscaler:
         decision = _Decision(self._config, observed, now)
         decision.decide()
         if observed.pods and not observed.usage and not observed.memory.recommendations:
-            period = min(period, FIRST_LOOK_SECONDS)
+            # Rates take two looks: come back soon, and do not complain yet.
+            period, decision.notes = min(period, FIRST_LOOK_SECONDS), ()
         if decision.recommended is not None:
             observed.memory.recommendations.append((observed.now_seconds, decision.recommended))
         if decision.change:
