@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Final, Literal
 
 from controlplane.apiserver import discovery, negotiate
-from controlplane.apiserver.context import Answer, Context
+from controlplane.apiserver.context import Answer, Context, Header
 from controlplane.apiserver.openapi import V2_PROTOBUF, V2_PROTOBUF_ACCEPT, OpenApi
 from controlplane.apiserver.storage import codec
 from controlplane.objects.scheme import Scheme
@@ -125,7 +125,7 @@ def _version_3(context: Context, documents: OpenApi, name: str) -> Answer | None
     if wanted:
         later = context.services.environment.now() + _IMMUTABLE
         expires = later.strftime("%a, %d %b %Y %H:%M:%S GMT").encode()
-        caching = ((b"cache-control", b"public, immutable"), (b"expires", expires))
+        caching: tuple[Header, ...] = ((b"cache-control", b"public, immutable"), (b"expires", expires))
     else:
         caching = ((b"cache-control", b"no-cache, private"),)
     headers = ((b"etag", tag), (b"vary", b"Accept"), *caching)
