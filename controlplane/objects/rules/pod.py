@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from controlplane.objects.rules import metadata, names, pod_update
+from controlplane.objects.rules import metadata, names
 from controlplane.objects.rules.containers import container, resources
+from controlplane.objects.rules.pod_update import ephemeral, resize, update
 from controlplane.objects.rules.rule import Errors, Object, Rules, at_least, each, join, positive, unique
 from controlplane.objects.status import FieldError
 
@@ -147,8 +148,6 @@ def _create(pod: Object) -> Errors:
 
 
 RULES: Final = {
-    ("", "pods"): Rules(
-        _check, pod_update.update, {"resize": pod_update.resize, "ephemeralcontainers": pod_update.ephemeral}, _create
-    ),
+    ("", "pods"): Rules(_check, update, {"resize": resize, "ephemeralcontainers": ephemeral}, _create),
     ("", "podtemplates"): Rules(lambda obj: pod_template(obj.get("template") or {}, "template")),
 }
