@@ -40,7 +40,10 @@ class RootCaPublisher:
     """`bundle` is PEM text."""
 
     NAME = "root-ca-certificate-publisher-controller"
-    WATCHES: tuple[Watch, ...] = (Kind(NAMESPACES), Related(CONFIG_MAPS, _namespace_of_bundle))
+    WATCHES: tuple[Watch, ...] = (
+        Kind(NAMESPACES),
+        Related(CONFIG_MAPS, _namespace_of_bundle, field_selector=f"metadata.name={CONFIG_MAP}"),
+    )
 
     def __init__(self, bundle: str) -> None:
         self._data = {"ca.crt": bundle}

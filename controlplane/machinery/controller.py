@@ -79,6 +79,7 @@ class Related:
     resource: Resource
     keys: Callable[[Object, Caches], Iterable[str]]
     changed: Callable[[Object, Object], bool] | None = None
+    field_selector: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,8 @@ class Controller:
         self._tasks: set[asyncio.Task[None]] = set()
         self._informers = {
             watch.resource: informers.informer(
-                watch.resource, field_selector=watch.field_selector if isinstance(watch, Kind) else ""
+                watch.resource,
+                field_selector=watch.field_selector if isinstance(watch, Kind | Related) else "",
             )
             for watch in reconciler.WATCHES
         }

@@ -30,6 +30,15 @@ Handler = Callable[[Change], None]
 
 PAGE_SIZE = 500  # objects a list request asks for at a time
 WATCH_SECONDS = 300  # a watch is renewed after this long to twice that, so that all do not come at once
+KEPT_METADATA = (  # of a metadata-only informer: who it is, who owns it, whether it goes; no labels, no annotations
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "ownerReferences",
+    "finalizers",
+    "deletionTimestamp",
+)
 SHORT_WATCH_SECONDS = 1.0  # a watch that ended sooner counts as a failure
 
 
@@ -187,10 +196,11 @@ class Informer:
         obj.setdefault("kind", self.resource.kind)
         obj.setdefault("apiVersion", self.resource.group_version)
         if self.metadata_only:
+            metadata = obj["metadata"]
             return {
                 "apiVersion": self.resource.group_version,
                 "kind": self.resource.kind,
-                "metadata": obj["metadata"],
+                "metadata": {field: metadata[field] for field in KEPT_METADATA if field in metadata},
             }
         return obj
 
