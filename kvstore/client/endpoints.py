@@ -13,12 +13,11 @@ import ssl
 from collections.abc import Sequence
 from typing import Final
 
-from kvstore.rpc import Channel, Limits
+from kvstore.rpc import Channel
 
 FIRST_REST_SECONDS: Final = 0.05
 LONGEST_REST_SECONDS: Final = 2.0
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
-CLIENT_LIMITS: Final = Limits(message_bytes=2**31 - 1)
 
 
 class Endpoint:
@@ -38,7 +37,7 @@ class Endpoint:
         """Made when first used, so that a client can be built outside of a loop."""
         if self._channel is None:
             self._channel = Channel(
-                self.target, self._ssl_context, limits=CLIENT_LIMITS, connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS
+                self.target, self._ssl_context, connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS
             )
         return self._channel
 

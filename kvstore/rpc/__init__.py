@@ -30,7 +30,7 @@ Client side
     stream = channel.stream(path, metadata=None): send(bytes), half_close(), cancel(), async iteration over messages; or
     await channel.open(path, metadata, receiver) -> ClientCall with callbacks on_message(bytes) / on_end(RpcError | None)
            for code that must not pay for a task
-    await channel.close()
+    channel.probe() (ping now; no answer: all its calls end); await channel.close()
     RpcError.sent: False when it is certain that the request never left (safe to retry), else True.
 Metadata values: str, or bytes for `-bin` names (base64 is done here on the way out; on the way in `decode_binary(value)`).
 Handlers are plain functions: no task is made for a call. All waits go through the running loop.

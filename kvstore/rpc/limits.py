@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from kvstore.rpc.frames import DEFAULT_FRAME_BYTES, ConnectionFault, ErrorCode
 from kvstore.rpc.messages import DEFAULT_MESSAGE_BYTES
@@ -19,7 +20,7 @@ class Limits:
     connection_window_bytes: int = 16 * 1024 * 1024
     concurrent_streams: int = 16_384
     unfinished_bytes: int = 64 * 1024 * 1024  # parts of messages that wait for their rest, over all streams
-    resets_per_second: int = 1_000
+    resets_per_second: int = 5_000  # a client may well cancel thousands of calls at once when their deadlines pass
     control_frames_per_second: int = 5_000  # PING, SETTINGS, PRIORITY, empty DATA, unknown frames
     write_buffer_bytes: int = 256 * 1024  # above it the transport is "full" and data waits in its stream
     write_turn_bytes: int = 1024 * 1024  # data moved from streams to the transport in one turn of the loop
@@ -27,6 +28,11 @@ class Limits:
     close_seconds: float = 5.0  # for the last bytes to a peer that does not read
     http1_body_bytes: int = 4 * 1024 * 1024
     http1_header_bytes: int = 64 * 1024
+
+
+CLIENT_LIMITS: Final = Limits(
+    message_bytes=2**31 - 1, resets_per_second=100_000, control_frames_per_second=100_000
+)  # a server was chosen, it did not come by itself: it may send large answers, and reset all calls when it stops
 
 
 class Allowance:
