@@ -41,7 +41,7 @@ async def run(config: LoadBalancerConfig, *, stop: asyncio.Event, ready: Callabl
         if health is Health.DOWN:
             forwarder.reset_backend(backend)
 
-    context = _probe_context(config.certificate_authority)
+    context = probe_context(config.certificate_authority)
     for backend in backends:
         probers[backend] = Prober(
             backend,
@@ -63,7 +63,8 @@ async def run(config: LoadBalancerConfig, *, stop: asyncio.Event, ready: Callabl
         await forwarder.close()
 
 
-def _probe_context(certificate_authority: Path | None) -> ssl.SSLContext | None:
+def probe_context(certificate_authority: Path | None) -> ssl.SSLContext | None:
+    """For questions to masters that this authority has certified; None for a TCP connect alone."""
     if certificate_authority is None:
         return None
     context = ssl.create_default_context(cafile=str(certificate_authority))

@@ -1,7 +1,8 @@
 """Is a master alive and ready?  One standing connection per backend tells of its death at once; a slow question tells of a hang.
 
-A backend is DOWN when it refuses, or when it has not answered three questions in a row (a master that is only busy must not
-lose its clients); UNREADY when it answers /readyz with an error. Failures are asked again with growing delay.
+A backend is DOWN when it refuses, or when it has not answered three questions in a row; UNREADY when it does not answer, or
+answers /readyz with an error: it gets no new clients, but one that is only busy must not lose those it has. Failures are asked
+again with growing delay.
 """
 
 import asyncio
@@ -58,10 +59,9 @@ class Prober:
                 self._suspicion.clear()
                 health = await self._look()
                 silent = 0 if health is not None else silent + 1
-                if health is None and silent >= SILENT_LIMIT:
-                    health = Health.DOWN
-                if health is not None:
-                    self._tell(self.backend, health)
+                if health is None:
+                    health = Health.DOWN if silent >= SILENT_LIMIT else Health.UNREADY
+                self._tell(self.backend, health)
                 if health is Health.READY:
                     delay = FIRST_DELAY_SECONDS
                     await self._until_cue()

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -43,7 +44,9 @@ def say(text: str) -> Handler:
 
 
 @asynccontextmanager
-async def serving(handler: Handler, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Served]:
+async def serving(
+    handler: Handler, host: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None
+) -> AsyncIterator[Served]:
     """A server whose connections end with the handler."""
     served: Served
 
@@ -54,14 +57,14 @@ async def serving(handler: Handler, host: str = "127.0.0.1", port: int = 0) -> A
         served.writers.add(writer)
         try:
             await handler(reader, writer)
-        except (ConnectionError, asyncio.CancelledError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             served.writers.discard(writer)
             writer.close()
 
     sock = listening_socket(host, port, reuse_port=False)
-    server = await asyncio.start_server(handle, sock=sock)
+    server = await asyncio.start_server(handle, sock=sock, ssl=context)
     served = Served(Backend(host, sock.getsockname()[1]), server)
     try:
         yield served
