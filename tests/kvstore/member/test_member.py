@@ -166,6 +166,8 @@ def walk(seed: int, steps: int) -> None:
             packet = world.packets.pop(random.choice((0, 0, random.randrange(len(world.packets)))))
             if draw > 0.64:
                 packet()
+            else:
+                world.lose(packet)
             if draw > 0.955:
                 packet()
         elif draw > 0.992 and len(world.members) == 3:

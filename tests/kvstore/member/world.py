@@ -77,6 +77,7 @@ class World:
         self.random = random
         self.options = {"snapshot_count": 20, "snapshot_catchup_entries": 5, **options}
         self.packets: list[Callable[[], None]] = []
+        self.streams: dict[Callable[[], None], Callable[[], None]] = {}  # a snapshot's packet -> what its loss does
         self.stores = {name: MemoryStore(TABLES) for name in NAMES}
         self.state_disks: dict[str, list[tuple[int, dict[str, str]]]] = {name: [] for name in NAMES}
         self.members: dict[str, Member] = {}
@@ -104,6 +105,10 @@ class World:
         """What was not fsynced is lost; nobody is told."""
         del self.members[name]
         self.stores[name].crash()
+
+    def lose(self, packet: Callable[[], None]) -> None:
+        """The packet never arrives; who streams a snapshot hears of it."""
+        self.streams.pop(packet, lambda: None)()
 
     def by_id(self, member_id: int) -> Member | None:
         return next((m for m in self.members.values() if m.member_id == member_id), None)
@@ -181,6 +186,7 @@ class Network:
             member.deliver_snapshot(*decode_header(header))
             done(True)
 
+        self._world.streams[arrive] = lambda: done(False)
         self._world.packets.append(arrive)
 
     def ask(self, to: int, subject: str, payload: bytes, done: Callable[[bytes | None], None]) -> None:
@@ -198,15 +204,15 @@ class Watched:
     """A member's Raft core with the invariants looked at after each step."""
 
     def __init__(self, member: Member, invariants: Invariants) -> None:
-        self.__dict__.update(core=member.raft, invariants=invariants)
+        self._core, self._invariants = member.raft, invariants
 
     def step(self, inputs: Iterable[Input]) -> Effects:
-        effects: Effects = self.core.step(inputs)
-        self.invariants.observe(self.core, effects)
+        effects = self._core.step(inputs)
+        self._invariants.observe(self._core, effects)
         return effects
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self.__dict__["core"], name)
+        return getattr(self._core, name)
 
 
 __all__ = ["NAMES", "Failed", "Ok", "World"]
