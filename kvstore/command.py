@@ -55,7 +55,15 @@ _SERVER_FLAGS = {
 }
 _BOOLEANS = {"client-cert-auth", "peer-client-cert-auth"}
 _DEFAULT_QUOTA_BYTES = 2 << 30
-_LOG_LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR", "panic": "CRITICAL", "fatal": "CRITICAL"}
+_NO_QUOTA_BYTES = 1 << 62
+_LOG_LEVELS = {
+    "debug": "DEBUG",
+    "info": "INFO",
+    "warn": "WARNING",
+    "error": "ERROR",
+    "panic": "CRITICAL",
+    "fatal": "CRITICAL",
+}
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 # Requests make and drop many objects and few cycles: look for those rarely, so that no answer waits for it
@@ -83,7 +91,8 @@ def _duration(text: str) -> float:
 
 @click.command(
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "show_default": False},
-    help="Run one member of the store in the foreground, with etcd's flags (--flag=value or --flag value) or ETCD_* variables.",
+    help="Run one member of the store in the foreground, with etcd's flags (--flag=value or --flag value)"
+    " or ETCD_* variables.",
 )
 @_options
 @click.pass_context
@@ -112,10 +121,9 @@ def _config(flags: dict[str, str]) -> MemberConfig:
     """Fill in what etcd derives from other flags, and parse."""
     flags.setdefault("name", "default")
     flags.setdefault("data-dir", f"{flags['name']}.etcd")
-    if flags.get("quota-backend-bytes", "").lstrip("-") in ("", "0"):
-        flags["quota-backend-bytes"] = str(_DEFAULT_QUOTA_BYTES)
-    elif int(flags["quota-backend-bytes"]) < 0:
-        flags["quota-backend-bytes"] = str(1 << 62)  # etcd: below zero is no quota
+    quota = flags.get("quota-backend-bytes", "0")
+    if quota.lstrip("-").isdigit() and int(quota) <= 0:  # etcd: 0 is the default, below it there is no quota
+        flags["quota-backend-bytes"] = str(_NO_QUOTA_BYTES if int(quota) < 0 else _DEFAULT_QUOTA_BYTES)
     return MemberConfig.from_flags(flags)
 
 

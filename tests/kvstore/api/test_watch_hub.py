@@ -88,8 +88,13 @@ class Hub(RuleBasedStateMachine):
         self.apply(commands.DELETE_RANGE, rpc.DeleteRangeRequest(key=bounds[0], range_end=bounds[1] or b"\0"))
         self.state.end_of_turn()
 
-    @rule(bounds=st.sampled_from(RANGES), stream=st.integers(0, 1), start=st.sampled_from([0, 0, 0, -1, -3, -8, 1, 3]), previous=st.booleans(),
-          no_put=st.booleans())  # fmt: skip
+    @rule(
+        bounds=st.sampled_from(RANGES),
+        stream=st.integers(0, 1),
+        start=st.sampled_from([0, 0, 0, -1, -3, -8, 1, 3]),
+        previous=st.booleans(),
+        no_put=st.booleans(),
+    )
     def watch(
         self, bounds: tuple[bytes, bytes | None], stream: int, start: int, previous: bool, no_put: bool
     ) -> None:
