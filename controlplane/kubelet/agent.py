@@ -34,6 +34,8 @@ from controlplane.objects.quantity import Quantity
 
 log = logging.getLogger("controlplane.kubelet")
 
+PODS_MODE = 0o711  # Secrets lie below: other users of the machine can enter a pod's directory only if they know its uid
+
 Object = dict[str, Any]
 
 
@@ -70,7 +72,8 @@ class NodeAgent:
     async def open(self) -> None:
         """Prepare the directory and the runtime; find out what the node has."""
         if self.runtime.runs_programs:
-            self.root.mkdir(parents=True, exist_ok=True)
+            (self.root / "pods").mkdir(parents=True, exist_ok=True)
+            (self.root / "pods").chmod(PODS_MODE)
         disk = self.root if self.root.is_dir() else Path("/")
         self.capacity = {**machine_capacity(disk, self.config.max_pods), **self.config.capacity}
         await self.runtime.open()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("controlplane.kubelet")
 
+# A start or a stop changes the status twice within milliseconds: this long is waited so that one request tells both.
+TELL_DELAY_SECONDS = 0.03
+
 Status = Mapping[str, Any]
 
 
@@ -85,6 +88,8 @@ class StatusWriter:
 
     async def _tell(self) -> None:
         backoff = Backoff(self._shared.random)
+        if not self._delete:
+            await asyncio.sleep(TELL_DELAY_SECONDS)
         while not self._stopped:
             try:
                 if self._wanted is not None:

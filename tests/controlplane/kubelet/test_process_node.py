@@ -126,7 +126,7 @@ async def test_a_pod_waits_for_the_config_map_of_its_volume(tmp_path: Path) -> N
     async with kubelet(process_config(tmp_path)) as k:
         k.api.put(PODS, make_pod(containers=[main], volumes=volumes, restartPolicy="Never"))
         await k.until(lambda: any(e["reason"] == "FailedMount" for e in k.api.all(EVENTS)))
-        assert k.state()["state"]["waiting"]["reason"] == "ContainerCreating"
+        await k.until(lambda: k.state().get("state") == {"waiting": {"reason": "ContainerCreating"}})
         k.api.put(CONFIG_MAPS, {"metadata": {"name": "late", "namespace": "default"}, "data": {"x": "here"}})
         await k.until(lambda: k.phase() == "Succeeded")
 
