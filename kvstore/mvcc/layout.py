@@ -54,7 +54,9 @@ def unescape(escaped: bytes) -> bytes:
 
 def history_key(key: bytes, revision: int, kind: bytes) -> bytes:
     """Return where `history` keeps the version of `key` written (or deleted) at `revision`."""
-    return escape(key) + _REVISION.pack(revision) + kind
+    if b"\0" in key:
+        key = key.replace(b"\0", b"\0\xff")
+    return key + _TERMINATOR + _REVISION.pack(revision) + kind
 
 
 def history_owner(stored: bytes) -> bytes:

@@ -83,10 +83,11 @@ class StateMachine:
     def _run(self, index: int, term: int, data: bytes) -> Outcome:
         working = self._working
         body, failure = _COMMANDS[data[:1]](self, index, term, data[1:])
-        if working.changes:
+        changes = working.changes
+        if changes:
             working.revision += 1
-            self._revisions.append((working.revision, tuple(working.changes)))
-            working.changes.clear()
+            self._revisions.append((working.revision, tuple(changes)))
+            changes.clear()
         working.applied_index, working.applied_term = index, term
         return Outcome(working.revision, body, failure)
 

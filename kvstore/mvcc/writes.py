@@ -25,12 +25,12 @@ def refuse_put(working: Working, request: PutRequest, *, in_txn: bool) -> Failur
 
 def put(working: Working, request: PutRequest) -> bytes:
     """Apply a put that `refuse_put` let pass; return the encoded PutResponse without its header."""
-    transaction, key, revision = working.transaction, request.key, working.revision + 1
-    value, lease = request.value, request.lease
+    transaction, changes, revision = working.transaction, working.changes, working.revision + 1
+    key, value, lease = request.key, request.value, request.lease
     previous = transaction.get(layout.CURRENT, key)
     if previous is None:
         created, version, old_lease = revision, 1, 0
-        if working.changes:  # it may have been deleted by the same transaction: then it never was dead
+        if changes:  # it may have been deleted by the same transaction: then it never was dead
             transaction.delete(layout.HISTORY, layout.history_key(key, revision, layout.KIND_DELETE))
     else:
         old = KeyValue.FromString(previous)
@@ -42,8 +42,8 @@ def put(working: Working, request: PutRequest) -> bytes:
         transaction.put(layout.HISTORY, layout.history_key(key, old.mod_revision, layout.KIND_PUT), previous)
     encoded = wire.encode_key_value(key, created, revision, version, value, lease)
     transaction.put(layout.CURRENT, key, encoded)
-    transaction.append(layout.EVENTS, layout.event_key(revision, len(working.changes)), layout.KIND_PUT + key)
-    working.changes.append(Change(False, key, encoded, previous))
+    transaction.append(layout.EVENTS, layout.event_key(revision, len(changes)), layout.KIND_PUT + key)
+    changes.append(Change(False, key, encoded, previous))
     if lease != old_lease:
         leases.move(working, key, old_lease, lease)
     return wire.message_field(b"\x12", previous) if request.prev_kv and previous is not None else b""
