@@ -260,7 +260,7 @@ def _failure_waiting(container: Mapping[str, Any], slot: Slot, now: datetime, po
             "reason": "ImagePullBackOff",
             "message": f'Back-off pulling image "{container.get("image", "")}": ErrImagePull: {message}',
         }
-    return {"reason": reason, "message": message}
+    return {"reason": reason, "message": message} if message else {"reason": reason}
 
 
 def _terminated(ended: Exit) -> dict[str, Any]:
