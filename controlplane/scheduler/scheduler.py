@@ -28,6 +28,7 @@ log = logging.getLogger("controlplane.scheduler")
 # The scheduler shares its event loop with an API server: no more than this at a stretch.
 SLICE_SECONDS = 0.005
 FAILED_SCHEDULING = "FailedScheduling"
+GATED = ("SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates")
 
 
 class Scheduler:
@@ -103,6 +104,8 @@ class Scheduler:
         elif not self.cluster.placed_on(key) or key in self.queue:
             self.queue.put(pod, self._now())
             self._wake.set()
+            if self.framework.holds_back(pod):
+                self._reporter.report(pod, *GATED)
 
     def _gone(self, key: str) -> None:
         self.queue.remove(key)

@@ -133,6 +133,7 @@ def test_other_schedulers_pods_gated_pods_and_dying_pods_are_left_alone() -> Non
         api.put(PODS, dying)
         await soon()
         assert [node_of(api, name) for name in ("other", "gated", "dying")] == ["", "", ""]
+        assert api.find(PODS, "gated", "default")["status"]["conditions"][0]["reason"] == "SchedulingGated"
         api.change(PODS, "gated", "default", lambda obj: obj["spec"].pop("schedulingGates"))
         await soon()
         assert node_of(api, "gated") == "node-0"
