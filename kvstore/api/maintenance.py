@@ -110,6 +110,8 @@ class MaintenanceService:
             errors.refuse(call, errors.NOT_LEADER)
         elif request.targetID not in {one.member_id for one in member.status().members if not one.is_learner}:
             errors.refuse(call, errors.BAD_TRANSFEREE)
+        elif request.targetID == member.member_id:
+            call.reply(b"")
         else:
             member.transfer_leadership(request.targetID, lambda result: self._moved(call, result))
 

@@ -56,6 +56,7 @@ async def test_only_the_leader_moves_the_lead_and_only_to_a_voter(served: FakeSe
     with pytest.raises(RpcError, match="etcdserver: bad leader transferee"):
         await call(served.channel, "Maintenance/MoveLeader", rpc.MoveLeaderRequest(targetID=OTHER_ID))
     await call(served.channel, "Maintenance/MoveLeader", rpc.MoveLeaderRequest(targetID=MEMBER_ID))
+    assert served.member.term == 3
     served.member.elect(OTHER_ID)
     with pytest.raises(RpcError, match="etcdserver: not leader"):
         await call(served.channel, "Maintenance/MoveLeader", rpc.MoveLeaderRequest(targetID=MEMBER_ID))
