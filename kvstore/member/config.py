@@ -32,7 +32,7 @@ class MemberConfig:
     heartbeat_interval_milliseconds: int = 100
     election_timeout_milliseconds: int = 1000
     snapshot_count: int = 10_000  # applied entries between compactions of the log
-    snapshot_catchup_entries: int = 5_000  # entries that stay for followers that lag
+    snapshot_catchup_entries: int = 5_000  # entries that stay for followers that lag, at most half of snapshot_count
     log_limit_bytes: int = 64 << 20  # the log is compacted earlier when it grows beyond this
     backend_batch_interval_milliseconds: int = 500  # the state is committed at least so often, ...
     backend_batch_limit: int = 10_000  # ... and after so many applied entries
@@ -140,9 +140,7 @@ def _hash(data: bytes) -> int:
 
 
 def _flag(name: str) -> str:
-    for unit in ("_milliseconds", "_entries"):
-        name = name.removesuffix(unit)
-    return name.replace("_", "-")
+    return name.removesuffix("_milliseconds").replace("_", "-")
 
 
 def _parse(flag: str, name: str, text: str) -> object:

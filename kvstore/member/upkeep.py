@@ -46,7 +46,7 @@ class Upkeep:
     def compact(self, log: LogTail, applied: int, membership: Membership) -> Compacted | None:
         """Drop the head of the log when it has grown too long, in entries or in bytes; tells the core so."""
         config, span = self._config, applied - log.snapshot.index
-        keep = config.snapshot_catchup_entries
+        keep = min(config.snapshot_catchup_entries, config.snapshot_count // 2)
         if log.bytes > config.log_limit_bytes:
             keep = min(keep, span * (config.log_limit_bytes // 2) // log.bytes)
         elif span < config.snapshot_count + keep:
