@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from controlplane.apiserver.admission import (
+    certificate_requests,
     default_tolerations,
     escalation,
     limit_ranger,
@@ -29,6 +30,7 @@ PLUGINS: Final[tuple[Any, ...]] = (
     service_account,
     priority,
     default_tolerations,
+    certificate_requests,
     escalation,
     resource_quota,
 )

@@ -1,21 +1,30 @@
 """ResourceQuota: what a new object needs is taken from the namespace's quotas, or the object is refused.
 
 The use is written into `status.used` with compare-and-swap before the object is stored, so that any number of API servers
-share one count. The controller of quotas recounts what creations that failed afterwards have left behind.
+share one count. What went since then is found by counting anew before anything is refused, and when a quota is new.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from controlplane.apiserver.admission.attributes import Attributes
-from controlplane.apiserver.storage import layout
+from controlplane.apiserver.storage import codec, layout
 from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.storage.entry import Entry
 from controlplane.apiserver.storage.store import Write
 from controlplane.objects import quantity, status
-from controlplane.objects.kinds import PERSISTENT_VOLUME_CLAIMS, PODS, RESOURCE_QUOTAS, SERVICES, Resource
+from controlplane.objects.kinds import (
+    CONFIG_MAPS,
+    PERSISTENT_VOLUME_CLAIMS,
+    PODS,
+    REPLICATION_CONTROLLERS,
+    RESOURCE_QUOTAS,
+    SECRETS,
+    SERVICES,
+    Resource,
+)
 from controlplane.objects.quantity import Quantity
 
 NAME: Final = "ResourceQuota"
@@ -168,10 +177,60 @@ async def validate(attributes: Attributes) -> None:
         await _charge(attributes, entry, usage)
 
 
+_COUNTED_KINDS: Final = (
+    PODS,
+    SERVICES,
+    SECRETS,
+    CONFIG_MAPS,
+    PERSISTENT_VOLUME_CLAIMS,
+    REPLICATION_CONTROLLERS,
+    RESOURCE_QUOTAS,
+)
+
+
+def _kinds_of(attributes: Attributes, hard: Mapping[str, str]) -> Iterator[Resource]:
+    """The kinds whose objects the quota counts."""
+    for name in hard:
+        if name.startswith("count/"):
+            plural, _, group = name.removeprefix("count/").partition(".")
+            versions = [each for each in attributes.services.scheme.groups() if each.name == group]
+            info = attributes.services.scheme.find(group, versions[0].versions[0], plural) if versions else None
+            if info is not None:
+                yield info.resource
+        else:
+            plural = name.partition(".")[0]
+            known = next((each for each in _COUNTED_KINDS if each.plural == plural), None)
+            if known is not None:
+                yield known
+            elif plural in ("requests", "limits", *_COMPUTE):
+                yield PERSISTENT_VOLUME_CLAIMS if name.endswith("storage") and name != "ephemeral-storage" else PODS
+
+
+async def _recounted(attributes: Attributes, quota: Object) -> Object:
+    """The quota with `status` counted from the objects that the store has now; finished pods count for nothing."""
+    hard: dict[str, str] = (quota.get("spec") or {}).get("hard") or {}
+    total: Usage = {name: quantity.from_units(0) for name in hard}
+    for resource in dict.fromkeys(_kinds_of(attributes, hard)):
+        prefix = layout.scope_prefix(resource.group, resource.plural, attributes.namespace).encode()
+        page = await attributes.services.backend.page(prefix, layout.prefix_end(prefix))
+        for row in page.rows:
+            obj: Object = codec.decode(row.value)
+            finished = resource == PODS and (obj.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+            if finished or not applies(quota, resource, obj):
+                continue
+            for name, amount in usage_of(resource, obj).items():
+                if name in total:
+                    total[name] = total[name] + amount
+    used = {name: str(amount) for name, amount in total.items()}
+    return {**quota, "status": {**(quota.get("status") or {}), "hard": hard, "used": used}}
+
+
 async def _charge(attributes: Attributes, entry: Entry, usage: Usage) -> None:
     name = attributes.object["metadata"].get("name", "")
 
     async def decide(quota: Object) -> Write:
+        if (quota.get("status") or {}).get("hard") != (quota.get("spec") or {}).get("hard") or exceeded(quota, usage):
+            quota = await _recounted(attributes, quota)
         why = exceeded(quota, usage)
         if why:
             raise status.forbidden(attributes.resource, name, why)

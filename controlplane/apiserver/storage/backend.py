@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from controlplane.objects.status import ApiError
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -75,6 +77,13 @@ class Changes:
 
     revision: int
     events: tuple[Change, ...]
+
+
+class OutcomeUnknown(ApiError):
+    """A write may or may not have happened. Who knows how to tell asks again; a client is told 504."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(504, "Timeout", f"Timeout: the outcome of the write is unknown: {why}")
 
 
 class RevisionCompacted(Exception):

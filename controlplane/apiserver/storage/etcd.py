@@ -5,12 +5,25 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
-from controlplane.apiserver.storage.backend import Change, Changes, Expect, Outcome, Page, Put, RevisionCompacted, Row
+from controlplane.apiserver.storage.backend import (
+    Change,
+    Changes,
+    Expect,
+    Outcome,
+    OutcomeUnknown,
+    Page,
+    Put,
+    RevisionCompacted,
+    Row,
+)
 from controlplane.objects import status
 from kvstore.client import Client, Compacted, DeadlineExceeded, EtcdError, FutureRevision, Unavailable
+from kvstore.client.errors import RequestTooLarge
 from kvstore.pb import rpc_pb2
+
+WRITE: Final = "write"
 
 
 @contextmanager
@@ -18,13 +31,15 @@ def _translated(operation: str) -> Iterator[None]:
     """The store's failures as the API's: retry-able ones are 503 with Retry-After, unknown outcomes are 504."""
     try:
         yield
+    except RequestTooLarge as error:
+        raise status.request_entity_too_large(str(error)) from error
     except Compacted as error:
         raise RevisionCompacted(int(getattr(error, "compact_revision", 0) or 0)) from error
     except FutureRevision as error:
         raise status.too_large_resource_version(0, 0) from error
-    except DeadlineExceeded as error:
-        raise status.timeout(f"request did not complete within the allotted timeout: {operation}") from error
-    except Unavailable as error:
+    except (DeadlineExceeded, Unavailable) as error:
+        if operation == WRITE and error.sent:
+            raise OutcomeUnknown(str(error)) from error
         raise status.service_unavailable(f"the store is not available: {error}", 1) from error
     except EtcdError as error:
         raise status.internal_error(str(error)) from error
@@ -93,7 +108,7 @@ class EtcdBackend:
         failure = [
             rpc_pb2.RequestOp(request_range=rpc_pb2.RangeRequest(key=expect.key, limit=1)) for expect in expected
         ]
-        with _translated("write"):
+        with _translated(WRITE):
             answer = await self._client.txn([_compare(expect) for expect in expected], success, failure)
         if answer.succeeded:
             return Outcome(True, answer.header.revision)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from controlplane.apiserver.storage import codec
-from controlplane.apiserver.storage.backend import Backend, Expect, Outcome, Put, Row
+from controlplane.apiserver.storage.backend import Backend, Expect, Outcome, OutcomeUnknown, Put, Row
 from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.storage.entry import Entry
 from controlplane.objects import status
 from controlplane.objects.status import ApiError
 
 MOST_CONFLICTS: Final = 100  # in a row, before a change gives up
+UNKNOWN_ATTEMPTS: Final = 6
+UNKNOWN_PAUSE_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class ObjectStore:
     async def create(self, key: str, obj: Object, *, also: Also = NOTHING_ELSE, lease: int = 0) -> Entry | None:
         """Store a new object; None when the key exists; raises CompanionTaken."""
         raw_key, value = key.encode(), codec.encode(obj)
-        outcome = await self._backend.commit(
+        outcome = await self._commit(
             [Expect(raw_key, 0), *also.expected], [Put(raw_key, value, lease), *also.puts], also.deletes
         )
         if outcome.succeeded:
@@ -126,9 +129,40 @@ class ObjectStore:
     async def _write(self, key: bytes, row: Row, write: Write, value: bytes | None) -> Outcome:
         expected = [Expect(key, row.revision), *write.also.expected]
         if value is None:
-            return await self._backend.commit(expected, write.also.puts, [key, *write.also.deletes])
+            return await self._commit(expected, write.also.puts, [key, *write.also.deletes])
         lease = write.lease or row.lease
-        return await self._backend.commit(expected, [Put(key, value, lease), *write.also.puts], write.also.deletes)
+        return await self._commit(expected, [Put(key, value, lease), *write.also.puts], write.also.deletes)
+
+    async def _commit(self, expected: Sequence[Expect], puts: Sequence[Put], deletes: Sequence[bytes]) -> Outcome:
+        """One transaction, asked again while its outcome is unknown (a leader died).
+
+        That is safe because it compares: of two copies at most one is applied, and when the second is refused, the value
+        that stands in its way tells whether the first was ours (a uid and a change of bytes are in each).
+        """
+        unknown = False
+        for attempt in range(UNKNOWN_ATTEMPTS):
+            try:
+                outcome = await self._backend.commit(expected, puts, deletes)
+            except OutcomeUnknown:
+                if attempt == UNKNOWN_ATTEMPTS - 1:
+                    raise
+                unknown = True
+                await asyncio.sleep(UNKNOWN_PAUSE_SECONDS * (attempt + 1))
+                continue
+            if unknown and not outcome.succeeded:
+                return _recognised(expected[0].key, puts, deletes, outcome)
+            return outcome
+        raise AssertionError("the loop answers or raises")
+
+
+def _recognised(key: bytes, puts: Sequence[Put], deletes: Sequence[bytes], outcome: Outcome) -> Outcome:
+    """The outcome as it was, or success when the row in the way is what we wrote ourselves."""
+    row = outcome.rows[0] if outcome.rows else None
+    if row is None:
+        return Outcome(True, outcome.revision) if key in deletes else outcome
+    if any(put.key == key and put.value == row.value for put in puts):
+        return Outcome(True, row.revision)
+    return outcome
 
 
 def _row_of(entry: Entry) -> Row:
