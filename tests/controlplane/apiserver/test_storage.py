@@ -109,7 +109,11 @@ async def test_a_taken_companion_is_named_and_nothing_is_written() -> None:
 
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=8)
-values = st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | names, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3), max_leaves=8)  # fmt: skip
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | names,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=8,
+)
 
 
 @given(st.dictionaries(names, values, max_size=4), st.dictionaries(names, values, max_size=4), st.integers(1, 2**60))
