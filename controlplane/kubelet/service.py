@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -52,14 +52,32 @@ async def _run(configs: Sequence[KubeletConfig], *, stop: asyncio.Event, ready: 
         async with asyncio.TaskGroup() as group:
             fleet = Fleet(configs, client, SystemClock(), Random(first.seed), group)
             try:
-                await fleet.open()
-                if not stop.is_set():
+                if await _finished_before(fleet.open(), stop):
                     ready()
-                await stop.wait()
+                    await stop.wait()
             finally:
                 await fleet.close()
+    except BaseExceptionGroup as failures:
+        if len(failures.exceptions) == 1:  # a port that is taken should read like one
+            raise failures.exceptions[0] from None
+        raise
     finally:
         await client.close()
+
+
+async def _finished_before(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+    """Run `work` to its end, unless `stop` is set before: then cancel it, and False."""
+    task = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+        return task.done()
+    finally:
+        task.cancel()
+        stopping.cancel()
+        await asyncio.wait([task, stopping])
 
 
 class Fleet:

@@ -38,6 +38,7 @@ from controlplane.kubelet.statuswriter import StatusWriter
 
 log = logging.getLogger("controlplane.kubelet")
 
+RETRY_SECONDS = 5.0
 GONE_GRACE_SECONDS = 1  # for a pod whose object has vanished: upstream's minimum
 
 
@@ -102,21 +103,19 @@ class PodWorker:
     # The loop
 
     async def _run(self) -> None:
-        try:
-            self._take_address()
-            while True:
-                self._wake.clear()
+        self._take_address()
+        while not (self._object_gone and self._freed):
+            self._wake.clear()
+            try:
                 decision = self._decide()
                 await self._perform(decision)
-                if self._object_gone and self._freed:
-                    break
+            except Exception:  # our bug: it costs this pod a delay, not its life
+                log.exception("worker of pod %s failed", podstatus.full_name(self.pod))
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if not (self._object_gone and self._freed):
                 await self._sleep_until(decision)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            log.exception("worker of pod %s failed", podstatus.full_name(self.pod))
-        else:
-            await self._leave()
+        await self._leave()
 
     def _decide(self) -> Decision:
         now = self._shared.clock.now()
@@ -182,7 +181,8 @@ class PodWorker:
         try:
             request = await make_request(self._shared, self.pod, action, self._volumes, self._facts())
             instance = await self._shared.runtime.start(request, self.wake)
-        except StartFailed as error:
+        except (StartFailed, OSError) as problem:
+            error = problem if isinstance(problem, StartFailed) else StartFailed("RunContainerError", str(problem))
             now = self._shared.clock.now()
             shown = "" if error.reason == VOLUMES_REASON else error.message
             self._failures[name] = StartFailure(name, action.attempt, action.tries, error.reason, shown, now)

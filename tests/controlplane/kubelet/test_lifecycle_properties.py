@@ -268,6 +268,7 @@ PodLife.TestCase.settings = settings(max_examples=120, stateful_step_count=25, d
 test_any_life_of_any_pod_keeps_the_promises = PodLife.TestCase
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=30), st.integers(1, 4), st.integers(1, 4))
 def test_a_tally_agrees_with_counting_the_last_outcomes(outcomes: list[bool], success: int, failure: int) -> None:
     from controlplane.kubelet.probes import Tally

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.kubelet import ConfigurationError, KubeletConfig, environment, images, nodestatus, resources, volumes
@@ -34,6 +34,7 @@ def test_references_are_expanded_once_and_dollars_are_kept() -> None:
     assert environment.expand("$(A) $(B) $(NO) $$(A) $$$(A) $A $( A)", known) == "1 $(A) $(NO) $(A) $1 $A $( A)"
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.text(alphabet="$()AB ", max_size=20))
 def test_a_text_without_known_names_only_loses_doubled_dollars(text: str) -> None:
     assert environment.expand(text, {}).replace("$", "") == text.replace("$", "")
@@ -153,6 +154,7 @@ def test_files_are_swapped_all_at_once_and_old_versions_go(tmp_path: Path) -> No
 names = st.sampled_from(["a", "b", "d/x", "d/y"])
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.dictionaries(names, st.binary(max_size=4)), min_size=1, max_size=5))
 def test_a_volume_always_shows_exactly_the_newest_files(
     tmp_path_factory: Any, versions: list[dict[str, bytes]]
