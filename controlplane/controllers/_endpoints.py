@@ -109,9 +109,9 @@ def is_headless(service: Object) -> bool:
 
 def services_of_pod(pod: Object, caches: Caches) -> Iterable[str]:
     """Keys of the services whose selector matches the pod."""
-    namespace, labels = namespace_of(pod), labels_of(pod)
+    namespace, labels = namespace_of(pod), labels_of(pod).items()
     for service in caches[SERVICES].in_namespace(namespace):
-        if is_managed(service) and from_map(service["spec"]["selector"]).matches(labels):
+        if is_managed(service) and service["spec"]["selector"].items() <= labels:
             yield f"{namespace}/{name_of(service)}"
 
 

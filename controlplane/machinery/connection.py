@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
@@ -13,6 +14,7 @@ import httptools
 
 __all__ = ["Connection", "ConnectionLost", "Exchange", "Response", "ResponseStream"]
 
+KEEP_ALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # seconds, seconds, probes
 STREAM_HIGH_WATER_BYTES = 1 << 20  # of a body that nobody has read yet: the server is held back
 
 
@@ -49,6 +51,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        _keep_alive(transport)
         self._open.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -120,6 +123,17 @@ class Connection(asyncio.Protocol):
         exchange.on_end(reusable=keep)
         if not keep:
             self.abort()
+
+
+def _keep_alive(transport: asyncio.BaseTransport) -> None:
+    """Have the kernel notice a peer that vanished without a word: a quiet watch would wait for it for ever."""
+    found = transport.get_extra_info("socket")
+    if found is None or found.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEP_ALIVE.items():
+        if number := getattr(socket, option, None):
+            found.setsockopt(socket.IPPROTO_TCP, number, value)
 
 
 class Exchange:
