@@ -11,7 +11,7 @@ import click
 
 from controlplane.launcher import show
 from controlplane.launcher.plan import Plan, plan_from_document
-from controlplane.launcher.start import ask_supervisor, bring_down, bring_up, follow_log, plan_for
+from controlplane.launcher.start import ask_supervisor, bring_down, bring_up, follow_log, kill_component, plan_for
 from controlplane.launcher.state import (
     DEFAULT_DIRECTORY,
     DataDirectory,
@@ -162,6 +162,15 @@ def stop(component: str, data_dir: Path) -> None:
     """Stop COMPONENT (SIGTERM) and leave it stopped."""
     ask_supervisor(DataDirectory(data_dir), "stop", component)
     click.echo(f"{component} stopped")
+
+
+@click.command()
+@click.argument("component")
+@data_dir
+def kill(component: str, data_dir: Path) -> None:
+    """kill -9 COMPONENT, to see what happens."""
+    kill_component(DataDirectory(data_dir), component)
+    click.echo(f"{component} killed")
 
 
 @click.command()

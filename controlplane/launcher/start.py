@@ -230,6 +230,14 @@ def ask_supervisor(directory: DataDirectory, do: str, name: str) -> None:
         raise LauncherError(reply["error"])
 
 
+def kill_component(directory: DataDirectory, name: str) -> None:
+    """kill -9 one process; raise LauncherError when there is none of that name alive."""
+    living = {item.name: item for item in directory.processes() if alive(item)}
+    if name not in living:
+        raise LauncherError(f"no {name!r} runs in {directory.path}; there are: {', '.join(living) or 'none'}")
+    os.kill(living[name].pid, signal.SIGKILL)
+
+
 def follow_log(directory: DataDirectory, name: str, follow: bool, lines: int) -> None:
     """Print the last lines of a log and, with follow, what is added until Ctrl-C. Raises LauncherError for an unknown name."""
     path = directory.log(name)

@@ -11,7 +11,7 @@ import click
 from controlplane.launcher import show
 from controlplane.launcher.cluster_commands import describe, given_options, output, remove
 from controlplane.launcher.plan import StorePlan, plan_from_document
-from controlplane.launcher.start import ask_supervisor, bring_down, bring_up, follow_log, plan_for
+from controlplane.launcher.start import ask_supervisor, bring_down, bring_up, follow_log, kill_component, plan_for
 from controlplane.launcher.state import DEFAULT_STORE_DIRECTORY, DataDirectory, LauncherError
 
 STATUS_TIMEOUT_SECONDS = 2.0
@@ -113,6 +113,15 @@ def stop(member: str, data_dir: Path) -> None:
     """Stop MEMBER (SIGTERM) and leave it stopped."""
     ask_supervisor(DataDirectory(data_dir), "stop", member)
     click.echo(f"{member} stopped")
+
+
+@click.command()
+@click.argument("member")
+@data_dir
+def kill(member: str, data_dir: Path) -> None:
+    """kill -9 MEMBER, to see what happens."""
+    kill_component(DataDirectory(data_dir), member)
+    click.echo(f"{member} killed")
 
 
 @click.command()
