@@ -53,8 +53,7 @@ def delete_range(working: Working, request: DeleteRangeRequest) -> bytes:
     """Delete the keys of the range; return the encoded DeleteRangeResponse without its header."""
     start, end = layout.bounds(request.key, request.range_end)
     doomed = list(working.transaction.scan(layout.CURRENT, start, end))
-    for key, previous in doomed:
-        _bury(working, key, previous)
+    _bury(working, doomed)
     body = wire.number_field(b"\x10", len(doomed))
     if request.prev_kv:
         body += b"".join(wire.message_field(b"\x1a", previous) for _, previous in doomed)
@@ -65,7 +64,7 @@ def delete_key(working: Working, key: bytes) -> None:
     """Delete one key, if it lives."""
     previous = working.transaction.get(layout.CURRENT, key)
     if previous is not None:
-        _bury(working, key, previous)
+        _bury(working, [(key, previous)])
 
 
 def revoke_lease(working: Working, lease: int) -> Failure | None:
@@ -78,17 +77,23 @@ def revoke_lease(working: Working, lease: int) -> Failure | None:
     return None
 
 
-def _bury(working: Working, key: bytes, previous: bytes) -> None:
-    transaction, revision = working.transaction, working.revision + 1
-    old = KeyValue.FromString(previous)
-    transaction.put(layout.HISTORY, layout.history_key(key, old.mod_revision, layout.KIND_PUT), previous)
-    transaction.put(layout.HISTORY, layout.history_key(key, revision, layout.KIND_DELETE), b"")
-    transaction.delete(layout.CURRENT, key)
-    transaction.append(layout.EVENTS, layout.event_key(revision, len(working.changes)), layout.KIND_DELETE + key)
-    if old.mod_revision == revision:  # put by the same transaction: what was before it is what watchers are shown
-        told = version_at(transaction, key, revision - 1)
-    else:
-        told = previous
-    working.changes.append(Change(True, key, KeyValue(key=key, mod_revision=revision).SerializeToString(), told))
-    if old.lease:
-        leases.move(working, key, old.lease, 0)
+def _bury(working: Working, doomed: list[tuple[bytes, bytes]]) -> None:
+    """Delete living keys, given with their encoded KeyValues. Of all commands this may touch the most keys: no detours."""
+    transaction, changes, revision = working.transaction, working.changes, working.revision + 1
+    put, append, delete = transaction.put, transaction.append, transaction.delete
+    revision_bytes = layout.revision_key(revision)
+    modified = wire.number_field(b"\x18", revision)
+    for key, previous in doomed:
+        old = KeyValue.FromString(previous)
+        old_revision = old.mod_revision
+        owner = layout.escape(key)
+        put(layout.HISTORY, owner + layout.revision_key(old_revision) + layout.KIND_PUT, previous)
+        put(layout.HISTORY, owner + revision_bytes + layout.KIND_DELETE, b"")
+        delete(layout.CURRENT, key)
+        append(layout.EVENTS, layout.event_key(revision, len(changes)), layout.KIND_DELETE + key)
+        told: bytes | None = previous
+        if old_revision == revision:  # put by the same transaction: what was before it is what watchers are shown
+            told = version_at(transaction, key, revision - 1)
+        changes.append(Change(True, key, b"\x0a" + wire.varint(len(key)) + key + modified, told))
+        if old.lease:
+            leases.move(working, key, old.lease, 0)
