@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from controlplane.machinery.client import ApiClient
+from controlplane.machinery.client import ApiClient, ApiError
 from controlplane.objects.kinds import Resource
 
 Object = dict[str, Any]
@@ -29,10 +29,20 @@ class Discovered:
         return tuple(self.verbs)
 
 
+def _document(body: bytes) -> Object:
+    try:
+        found = _decode(body)
+    except msgspec.DecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise ApiError(500, "InternalError", "a discovery document is not a JSON object")
+    return found
+
+
 async def discover(client: ApiClient) -> Discovered:
-    """Ask. ConnectionLost when nothing answers; groups that fail are named in `error`."""
+    """Ask. ConnectionLost when nothing answers, ApiError when it is nonsense; groups that fail are named in `error`."""
     index = await client.raw("GET", "/apis")
-    groups = _decode(index.body).get("groups") or [] if index.status == 200 else []
+    groups = _document(index.body).get("groups") or [] if index.status == 200 else []
     wanted = [("", "v1", "/api/v1")]
     for group in groups:
         for version in group.get("versions") or ():
@@ -45,7 +55,7 @@ async def discover(client: ApiClient) -> Discovered:
         if answer.status != 200:
             failed.append(path)
             continue
-        for found in _decode(answer.body).get("resources") or ():
+        for found in _document(answer.body).get("resources") or ():
             # Versions come in order of preference: of a resource served in several, the first counts.
             identity = (found.get("group") or group_name, found["name"])
             if "/" in found["name"] or identity in seen:

@@ -108,8 +108,11 @@ def proportional(limits: Limits, sets: Sequence[Sizes], observed_replicas: int) 
             share = 0
         done += share
         result[size.name] = size.replicas + share
-    if ordered and change:
-        result[ordered[0].name] = max(0, result[ordered[0].name] + change - done)
+    rest = change - done  # of rounding: the largest takes it, and the next ones what it cannot give
+    for size in ordered:
+        moved = max(rest, -result[size.name])
+        result[size.name] += moved
+        rest -= moved
     return result
 
 

@@ -240,9 +240,12 @@ class ApiClient:
         response = await self.raw(method, path, body, headers, query)
         if response.status >= 400:
             raise _error(response.status, response.body)
-        document = _decode(response.body)
+        try:
+            document = _decode(response.body)
+        except msgspec.DecodeError:
+            document = None
         if not isinstance(document, dict):
-            raise ApiError(500, "InternalError", f"{method} {path}: the answer is not an object")
+            raise ApiError(500, "InternalError", f"{method} {path}: the answer is not a JSON object")
         return document
 
     def _headers(self, headers: Mapping[str, str] | None, *, has_body: bool) -> dict[str, str]:
@@ -298,7 +301,10 @@ def _error(status: int, body: bytes) -> ApiError:
 
 
 def _event(line: bytes) -> WatchEvent:
-    document = _decode(line)
+    try:
+        document = _decode(line)
+    except msgspec.DecodeError as error:
+        raise ConnectionLost(f"malformed watch event: {error}", sent=True) from error
     kind, obj = document["type"], document["object"]
     if kind == "ERROR":
         raise ApiError.from_status(obj)

@@ -96,6 +96,8 @@ class EventRecorder:
                 await self._write(event)
             except (ApiError, ConnectionLost) as error:
                 log.debug("event %s not written: %s", event["reason"], error)
+            except Exception:  # events are told as well as can be; they never stop those who tell them
+                log.exception("event %s not written", event["reason"])
             finally:
                 self._queue.task_done()
 

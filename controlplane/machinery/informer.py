@@ -125,6 +125,9 @@ class Informer:
                     log.warning("%s: %s", self.resource.plural, error)
             except ConnectionLost as error:
                 log.debug("%s: %s", self.resource.plural, error)
+            except Exception:  # a server that sends nonsense, or our bug: say so, and begin afresh
+                log.exception("%s: the watch failed; listing again", self.resource.plural)
+                self._resource_version = ""
             if loop.time() - started > SHORT_WATCH_SECONDS:
                 backoff.reset()
             await asyncio.sleep(backoff.next_delay())

@@ -234,6 +234,24 @@ async def test_a_status_is_raised_and_text_that_is_none_becomes_one() -> None:
         await client.close()
 
 
+async def test_answers_that_are_no_json_are_errors_and_not_crashes() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(answer(b"<html>"))
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\noops\n\r\n")
+        await reader.read()
+
+    async with served(script) as address:
+        client = ApiClient(ClientConfig(address))
+        with pytest.raises(ApiError, match="not a JSON object"):
+            await client.get(PODS, "x", "default")
+        with pytest.raises(ConnectionLost, match="malformed watch event"):
+            async for _ in client.watch(PODS):
+                pass
+        await client.close()
+
+
 async def test_tls_with_a_client_certificate_resumes_its_session(tmp_path: Path) -> None:
     write_certificates(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -4,6 +4,7 @@ import asyncio
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -137,6 +138,18 @@ def test_a_refused_list_is_tried_again() -> None:
 
     async def test(informer: Informer) -> None:
         assert names(informer) == ["default/a"]
+
+    following(api, test)
+
+
+def test_nonsense_from_the_server_is_logged_and_survived(caplog: pytest.LogCaptureFixture) -> None:
+    api = FakeApi()
+    api.fail_next("watch", KeyError("resourceVersion"))
+
+    async def test(informer: Informer) -> None:
+        api.put(CONFIG_MAPS, config_map("a"))
+        assert await informer.wait_for(lambda: "default/a" in informer.cache, 60)
+        assert "the watch failed" in caplog.text
 
     following(api, test)
 
