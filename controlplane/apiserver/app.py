@@ -26,7 +26,6 @@ from controlplane.objects.status import ApiError
 Scope = dict[str, Any]
 Send = Callable[[Any], Awaitable[None]]
 
-REQUEST_TIMEOUT_SECONDS: Final = 60.0
 _NOBODY: Final = User("")
 _BASE_HEADERS: Final = ((b"cache-control", b"no-cache, private"),)
 
@@ -83,12 +82,9 @@ class App:
     async def _guarded(self, context: Context) -> Result:
         """The result; every exception becomes a Status."""
         try:
-            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-                return await self._serve(context)
+            return await self._serve(context)
         except ApiError as error:
             return _failure(error)
-        except TimeoutError:
-            return _failure(status.timeout("request did not complete within the allotted timeout"))
         except RevisionCompacted:
             return _failure(status.expired("The resourceVersion for the provided list is too old."))
         except (ClientGone, asyncio.CancelledError):
@@ -172,8 +168,9 @@ async def _send_answer(context: Context, answer: Answer, send: Send) -> None:
     headers = _headers(context, answer)
     if answer.code != 304:
         headers.append((b"content-length", str(len(answer.body)).encode()))
-    await send({"type": "http.response.start", "status": answer.code, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+    with context.connection.joined():  # head and body in one write: one TLS record, one system call
+        await send({"type": "http.response.start", "status": answer.code, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
 
 async def _refuse_upgrade(receive: Any, send: Send) -> None:

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Joining(Protocol):
+    """What the connection needs of its transport: writes between `hold` and `release` go out as one."""
+
+    def hold(self) -> None: ...
+    def release(self) -> None: ...
 
 
 class Connection:
     """Shared by all requests of one connection."""
 
-    __slots__ = ("_lost", "certificate", "is_lost", "user")
+    __slots__ = ("_lost", "_transport", "certificate", "is_lost", "user")
 
-    def __init__(self, certificate: bytes | None) -> None:
+    def __init__(self, certificate: bytes | None, transport: Joining) -> None:
+        self._transport = transport
         self.certificate = certificate  # DER of the verified client certificate, or None
         self.user: object | None = None  # the certificate's user, remembered by authn
         self.is_lost = False
         self._lost: list[Callable[[], None]] = []
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Send what is written inside in one piece."""
+        self._transport.hold()
+        try:
+            yield
+        finally:
+            self._transport.release()
 
     def on_lost(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` when the client goes away; the answer takes it back."""

@@ -24,8 +24,8 @@ class Environment:
 
     @classmethod
     def system(cls) -> Environment:
-        """The real clock and the operating system's randomness (safe after a fork)."""
-        return cls(_system_now, random.SystemRandom())
+        """The real clock, and randomness seeded by the operating system: call it after a fork, not before."""
+        return cls(_system_now, random.Random(random.SystemRandom().getrandbits(256)))
 
     def timestamp(self) -> str:
         """Now, as `metadata.creationTimestamp` writes it: seconds, `Z`."""

@@ -26,14 +26,46 @@ TLS_BUFFER_BYTES: Final = 16 * 1024
 logger = logging.getLogger(__name__)
 
 
+class JoiningTransport:
+    """A transport whose writes can be held back for a moment and go out as one."""
+
+    __slots__ = ("_held", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._held: list[bytes] | None = None
+
+    def hold(self) -> None:
+        self._held = []
+
+    def release(self) -> None:
+        held, self._held = self._held, None
+        if held and not self._transport.is_closing():
+            self._transport.write(b"".join(held))
+
+    def write(self, data: bytes) -> None:
+        if self._held is None:
+            self._transport.write(data)
+        else:
+            self._held.append(data)
+
+    def close(self) -> None:
+        self.release()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class Protocol(HttpToolsProtocol):
     """uvicorn's protocol plus `scope["state"]["connection"]`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         tls = transport.get_extra_info("ssl_object")
-        self._connection = Connection(tls.getpeercert(True) if tls is not None else None)
+        joining = JoiningTransport(transport)
+        self._connection = Connection(tls.getpeercert(True) if tls is not None else None, joining)
         self.app_state = {"connection": self._connection}
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, joining))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -63,6 +95,7 @@ class HttpServer:
             ws="websockets-sansio",
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             date_header=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from controlplane.apiserver.registry.fields import fields_of
 from controlplane.apiserver.storage import layout
 from controlplane.apiserver.storage.backend import Backend
 from controlplane.apiserver.storage.cache import WatchCache
+from controlplane.objects import status
 from controlplane.objects.kinds import Resource
+
+READY_SECONDS: Final = 10.0
 
 
 class Caches:
@@ -29,9 +33,15 @@ class Caches:
         return cache
 
     async def ready(self, resource: Resource, from_revision: int = 0) -> WatchCache:
-        """The cache of a resource once it has listed."""
+        """The cache of a resource once it has listed; raises 503 when the store lets it wait too long."""
         cache = self.open(resource, from_revision)
-        await cache.ready()
+        if not cache.is_ready:
+            try:
+                async with asyncio.timeout(READY_SECONDS):
+                    await cache.ready()
+            except TimeoutError:
+                why = f"the watch cache of {resource.group_resource} waits for the store"
+                raise status.service_unavailable(why, 1) from None
         return cache
 
     def peek(self, resource: Resource) -> WatchCache | None:
