@@ -152,7 +152,9 @@ def build(
         "conditions": [{k: v for k, v in c.items() if k != "_since"} for c in own_conditions],
         "containerStatuses": entries[Role.MAIN],
     }
-    if entries[Role.INIT]:
+    if memory.phase in TERMINAL and all(slot == Slot() for slot in memory.slots.values()):
+        del status["containerStatuses"]  # a pod that was refused never had any
+    elif entries[Role.INIT]:
         status["initContainerStatuses"] = entries[Role.INIT]
     if pod["metadata"].get("generation") is not None:
         status["observedGeneration"] = pod["metadata"]["generation"]
@@ -219,10 +221,10 @@ def _states(
             137, "ContainerStatusUnknown", now, None, "The container never ran before the pod was terminated"
         )
         return {"terminated": _terminated(unknown)}, slot.previous
-    if slot.failure is not None and slot.state is State.NEW:
+    if slot.failure is not None and slot.state is State.NEW and slot.failure.reason != "ContainerCreating":
         return {"waiting": _failure_waiting(container, slot, now, policy)}, slot.previous
-    waits_for_init = role is Role.MAIN and not initialized and slot.state is State.NEW
-    return {"waiting": {"reason": "PodInitializing" if waits_for_init else "ContainerCreating"}}, slot.previous
+    initializing = role is not Role.MAIN or (not initialized and slot.state is State.NEW)
+    return {"waiting": {"reason": "PodInitializing" if initializing else "ContainerCreating"}}, slot.previous
 
 
 def _backs_off(pod: Pod, role: Role, slot: Slot, memory: PodMemory, now: datetime) -> bool:
@@ -260,7 +262,7 @@ def _failure_waiting(container: Mapping[str, Any], slot: Slot, now: datetime, po
             "reason": "ImagePullBackOff",
             "message": f'Back-off pulling image "{container.get("image", "")}": ErrImagePull: {message}',
         }
-    return {"reason": reason, "message": message} if message else {"reason": reason}
+    return {"reason": reason, "message": message}
 
 
 def _terminated(ended: Exit) -> dict[str, Any]:

@@ -373,6 +373,7 @@ def test_a_refused_pod_has_failed_with_its_reason() -> None:
     story.memory, _ = recall.reject(story.pod, "OutOfcpu", "Pod was rejected: no", NOW)
     decision = story.look()
     assert decision.status["phase"] == "Failed" and decision.status["reason"] == "OutOfcpu"
+    assert "containerStatuses" not in decision.status
     assert kinds(decision) == [Finish]
 
 

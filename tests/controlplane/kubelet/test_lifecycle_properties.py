@@ -232,7 +232,7 @@ class PodLife(RuleBasedStateMachine):
         if not hasattr(self, "status"):
             return
         conditions = {c["type"]: c["status"] for c in self.status["conditions"]}
-        all_ready = all(entry["ready"] for entry in self.status["containerStatuses"])
+        all_ready = all(entry["ready"] for entry in self.entries() if entry["name"].startswith("main"))
         if conditions["Ready"] == "True":
             assert all_ready and self.status["phase"] == "Running"
         assert conditions["Ready"] == conditions["ContainersReady"]
