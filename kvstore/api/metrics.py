@@ -2,6 +2,7 @@
 
 import resource
 from collections.abc import Iterator
+from pathlib import Path
 
 from kvstore.api.node import SERVER_VERSION, Node
 from kvstore.api.watch import WatchService
@@ -9,17 +10,18 @@ from kvstore.api.watch_hub import WatchHub
 
 __all__ = ["Metrics"]
 
+STATM = Path("/proc/self/statm")  # sizes in pages; the second is the resident one
+
 Sample = tuple[str, str, str, float]  # name with labels, type, help, value
 
 
 class Metrics:
     """Reads its figures where they are; counts leader changes itself."""
 
-    def __init__(self, node: Node, hub: WatchHub, watch: WatchService, started_at: float) -> None:
+    def __init__(self, node: Node, hub: WatchHub, watch: WatchService) -> None:
         self._node = node
         self._hub = hub
         self._watch = watch
-        self._started_at = started_at
         self._leader_changes = 0
         node.member.on_leadership(self._on_leadership)
 
@@ -67,5 +69,13 @@ class Metrics:
     def _of_the_process(self) -> Iterator[Sample]:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         yield "process_cpu_seconds_total", "counter", "CPU time.", usage.ru_utime + usage.ru_stime
-        yield "process_resident_memory_bytes", "gauge", "Highest resident size in bytes.", usage.ru_maxrss * 1024
-        yield "process_start_time_seconds", "gauge", "Start, in the clock of the loop.", self._started_at
+        yield "process_resident_memory_bytes", "gauge", "Resident size in bytes.", _resident_bytes(usage.ru_maxrss)
+
+
+def _resident_bytes(highest_kibibytes: int) -> int:
+    """Return the present size where the system tells it (Linux), else the highest so far."""
+    try:
+        pages = int(STATM.read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return highest_kibibytes * 1024
+    return pages * resource.getpagesize()

@@ -47,7 +47,7 @@ class Services:
         self.scrubber = Scrubber(state, loop.call_later)
         guard = LeaderGuard(node, loop.call_later)
         watch = WatchService(node, self.hub, guard)
-        self._health = HealthService(node, Metrics(node, self.hub, watch, loop.time()).render)
+        self._health = HealthService(node, Metrics(node, self.hub, watch).render)
         self._services = (
             KvService(node, self.scrubber),
             watch,
