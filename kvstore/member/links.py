@@ -22,17 +22,16 @@ SNAPSHOT_WINDOW_BYTES = 4 << 20
 
 
 class Link:
-    """Batches to one member. `lost(member)` is told when what was sent may not have arrived, `refused(member)` when
+    """Batches to one member. `lost(member, has_gone)` is told when what was sent may not have arrived.
 
-    nobody listens there.
+    `has_gone`: nobody listens there any more.
     """
 
     def __init__(self, source: int, to: int, urls: Sequence[str], path: str, metadata: Mapping[str, str],
-                 random: Random, lost: Callable[[int], None], refused: Callable[[int], None],
-                 ssl_context: ssl.SSLContext | None) -> None:
+                 random: Random, lost: Callable[[int, bool], None], ssl_context: ssl.SSLContext | None) -> None:
         self.urls = tuple(urls)
         self._source, self._to, self._path, self._metadata = source, to, path, metadata
-        self._random, self._lost, self._refused, self._ssl_context = random, lost, refused, ssl_context
+        self._random, self._lost, self._ssl_context = random, lost, ssl_context
         self._messages: deque[pb.Message] = deque(maxlen=QUEUE_MESSAGES)
         self._asks: deque[pb.Ask] = deque(maxlen=QUEUE_MESSAGES)
         self._url_number = 0
@@ -62,7 +61,7 @@ class Link:
             return
         if call.pending_bytes > PENDING_LIMIT_BYTES:
             self._messages.clear()
-            self._lost(self._to)
+            self._lost(self._to, False)
             return
         batch = pb.Batch(source=self._source, to=self._to, messages=self._messages, asks=self._asks)
         self._messages.clear()
@@ -82,7 +81,7 @@ class Link:
                 await self._ended.wait()
             except RpcError as error:
                 if isinstance(error.__context__, ConnectionRefusedError):
-                    self._refused(self._to)
+                    self._lost(self._to, True)
             pause = FIRST_PAUSE_SECONDS if loop.time() - started > SETTLED_SECONDS else min(2 * pause, LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(pause * (0.5 + self._random.random()))
             if len(self.urls) > 1:
@@ -97,7 +96,7 @@ class Link:
         self._call = None
         self._ended.set()
         logger.debug("the stream from %x to %x ended: %s", self._source, self._to, error)
-        self._lost(self._to)
+        self._lost(self._to, False)
 
     def close(self) -> None:
         """Send nothing more."""

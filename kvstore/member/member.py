@@ -204,14 +204,9 @@ class Member:
         self._upkeep.expect(install, membership)
         self.deliver((install,))
 
-    def on_unreachable(self, member: int) -> None:
-        """Messages to `member` were lost."""
-        self._inbox.append(Unreachable(member))
-        self._wake()
-
-    def on_refused(self, member: int) -> None:
-        """The host of `member` refuses connections: its process has gone."""
-        self._inbox.append(PeerDown(member))
+    def on_lost(self, member: int, *, has_gone: bool) -> None:
+        """Messages to `member` were lost; `has_gone`: its host refuses connections, so its process has ended."""
+        self._inbox.append(PeerDown(member) if has_gone else Unreachable(member))
         self._wake()
 
     def on_ask(self, subject: str, payload: bytes, reply: Callable[[bytes], None]) -> None:
@@ -335,7 +330,9 @@ class Member:
             return
         batch, self._unsaved = self._unsaved, []
         self._is_saving = True
-        self._disk.submit(lambda: self._log.save(*batch), lambda: self._on_saved(batch[-1].number))
+        # a leader's followers work while its disk does; a follower's acknowledgement is all that its leader waits for
+        saved = batch[-1].number
+        self._disk.submit(lambda: self._log.save(*batch), lambda: self._on_saved(saved), is_awaited=not self.is_leader)
 
     def _on_saved(self, number: int) -> None:
         self._is_saving = False

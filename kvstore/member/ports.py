@@ -159,8 +159,11 @@ class Snapshots(Protocol):
 class Disk(Protocol):
     """Runs durable log work in order, one at a time, and calls back in the turn loop's thread."""
 
-    def submit(self, work: Callable[[], None], done: Callable[[], None]) -> None:
-        """Run `work` (maybe in another thread); then `done()` in the loop. A failing `work` stops the member."""
+    def submit(self, work: Callable[[], None], done: Callable[[], None], *, is_awaited: bool = False) -> None:
+        """Run `work` (maybe in another thread); then `done()` in the loop. A failing `work` stops the member.
+
+        `is_awaited`: the member has nothing better to do meanwhile, so at once may be the quickest.
+        """
 
     def drain(self) -> None:
         """Return when all work has run (`done` may still be on its way)."""

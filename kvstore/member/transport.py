@@ -118,7 +118,7 @@ class PeerTransport:
                 if link is not None:
                     link.close()
                 self._links[member_id] = Link(self.member_id, member_id, peer.peer_urls, MESSAGES, self._metadata,
-                                              self._random, self._on_lost, self._on_refused, self._ssl_context)
+                                              self._random, self._on_lost, self._ssl_context)
 
     async def close(self) -> None:
         """Close all links and streams."""
@@ -132,13 +132,9 @@ class PeerTransport:
         for number in list(self._asks):
             self._end_ask(number, None)
 
-    def _on_lost(self, member_id: int) -> None:
+    def _on_lost(self, member_id: int, has_gone: bool) -> None:
         if self._member is not None:
-            self._member.on_unreachable(member_id)
-
-    def _on_refused(self, member_id: int) -> None:
-        if self._member is not None:
-            self._member.on_refused(member_id)
+            self._member.on_lost(member_id, has_gone=has_gone)
 
     # The receiving side ------------------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ class LateDisk:
     def __init__(self) -> None:
         self._jobs: deque[tuple[Callable[[], None], Callable[[], None]]] = deque()
 
-    def submit(self, work: Callable[[], None], done: Callable[[], None]) -> None:
+    def submit(self, work: Callable[[], None], done: Callable[[], None], *, is_awaited: bool = False) -> None:
         self._jobs.append((work, done))
 
     def finish(self, count: int = 1 << 30) -> None:
