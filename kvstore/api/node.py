@@ -88,11 +88,12 @@ class Node:
         return True
 
     def has_space(self) -> bool:
-        """Tell whether the store is within its quota, looked at anew every so many entries."""
+        """Tell whether the store is within its quota and its map, looked at anew every so many entries."""
         applied = self.member.applied_index
         if applied - self._space_checked_index >= SPACE_CHECK_INTERVAL_ENTRIES or not self._has_space:
             self._space_checked_index = applied
-            self._has_space = self.state.size().used < self.limits.quota_backend_bytes
+            size = self.state.size()
+            self._has_space = size.used < min(self.limits.quota_backend_bytes, size.limit * USABLE_SHARE_OF_MAP)
         return self._has_space
 
     def propose(
@@ -139,3 +140,4 @@ class Node:
 
 
 SPACE_CHECK_INTERVAL_ENTRIES = 256
+USABLE_SHARE_OF_MAP = 0.75  # a delete, a compaction and a commit need pages too

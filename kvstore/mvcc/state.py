@@ -6,6 +6,7 @@ What a crash loses, the log replays: `applied_index` is that of the last commit 
 
 The map of the store is meant never to fill: the server refuses writes by its quota first. Should it fill nevertheless,
 the transaction is rebuilt from the commands applied since the last commit, and the command that did not fit is refused.
+A disk that is full at the commit is another matter: StoreFull leaves `commit`, the member stops, the log has everything.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -116,8 +116,8 @@ class FakeMember:
 class FakeServer:
     """The services of a FakeMember on a real socket, and a channel to them."""
 
-    def __init__(self, limits: ApiLimits | None = None) -> None:
-        self.state = StateMachine(MemoryStore(layout.TABLES))
+    def __init__(self, limits: ApiLimits | None = None, store: MemoryStore | None = None) -> None:
+        self.state = StateMachine(store or MemoryStore(layout.TABLES))
         self.member = FakeMember(self.state)
         loop = asyncio.get_running_loop()
         self.services = Services(self.member, self.state, limits or ApiLimits(), Random(1), loop)

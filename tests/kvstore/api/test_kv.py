@@ -3,8 +3,10 @@
 import pytest
 
 from kvstore.api import ApiLimits
+from kvstore.mvcc import layout
 from kvstore.pb import rpc_pb2 as rpc
 from kvstore.rpc import Code, RpcError
+from kvstore.storage.memory import MemoryStore
 from tests.kvstore.api.calls import call
 from tests.kvstore.api.fake_member import CLUSTER_ID, MEMBER_ID, FakeServer
 
@@ -112,6 +114,22 @@ async def test_a_store_above_its_quota_refuses_puts_and_lets_deletes_pass() -> N
             assert outcome == (8, "etcdserver: mvcc: database space exceeded")
         gone = await call(server.channel, "KV/DeleteRange", rpc.DeleteRangeRequest(key=b"a"))
         assert gone.deleted == 1
+
+
+async def test_a_map_that_fills_up_refuses_puts_before_it_is_full_and_takes_them_again_after_a_compaction() -> None:
+    no_space = (8, "etcdserver: mvcc: database space exceeded")
+    async with FakeServer(store=MemoryStore(layout.TABLES, limit_bytes=4 << 20)) as server:
+        answers = []
+        for number in range(400):
+            put = rpc.PutRequest(key=b"k%d" % (number % 10), value=bytes(20_000))
+            try:
+                answers.append(await call(server.channel, "KV/Put", put))
+            except RpcError as error:
+                assert (error.code, error.text) == no_space
+        assert 100 < len(answers) < 400
+        revision = answers[-1].header.revision
+        await call(server.channel, "KV/Compact", rpc.CompactionRequest(revision=revision, physical=True))
+        await call(server.channel, "KV/Put", rpc.PutRequest(key=b"again"))
 
 
 async def test_a_client_that_requires_a_leader_is_told_at_once_that_there_is_none(served: FakeServer) -> None:
