@@ -94,6 +94,7 @@ class HttpServer:
             lifespan="off",
             ws="websockets-sansio",
             log_config=None,
+            log_level="warning",
             access_log=False,
             proxy_headers=False,
             date_header=False,

@@ -102,13 +102,15 @@ class WatchCache:
     async def _run(self, from_revision: int) -> None:
         wanted = from_revision
         while True:
+            begins_in_the_past, revision, wanted = wanted > 0, wanted, 0
             try:
-                await self._list(wanted)
-                wanted = 0
+                await self._list(revision)
+                begins_in_the_past = False
                 await self._follow()
             except (RevisionCompacted, ApiError) as error:
-                wanted = 0
                 logger.debug("watch cache of %s begins anew: %s", self._start.decode(), error)
+                if begins_in_the_past:
+                    continue  # that past is not there: the present is
             except Exception:
                 logger.exception("watch cache of %s failed", self._start.decode())
             await asyncio.sleep(RETRY_SECONDS)

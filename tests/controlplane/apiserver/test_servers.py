@@ -9,6 +9,7 @@ import pytest
 
 from controlplane.machinery.client import ApiClient
 from controlplane.objects.kinds import (
+    CERTIFICATE_SIGNING_REQUESTS,
     CLUSTER_ROLES,
     CONFIG_MAPS,
     ENDPOINT_SLICES,
@@ -24,6 +25,7 @@ from controlplane.objects.kinds import (
     PODS,
     PRIORITY_CLASSES,
     RESOURCE_QUOTAS,
+    SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
 )
@@ -218,3 +220,58 @@ async def test_a_server_on_a_real_etcd_does_the_same(start_api: StartApi, etcd: 
     await client.create(EVENTS, {"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}}, "default")
     page = await client.list(CLUSTER_ROLES, limit=5)
     assert len(page["items"]) == 5 and page["metadata"]["continue"]
+
+
+async def test_history_is_compacted_by_one_server_at_a_time(start_api: StartApi) -> None:
+    backend = MemoryBackend()
+    apis = [await start_api(backend, etcd_compaction_interval_seconds=0.02) for _ in range(2)]
+    client: ApiClient = apis[0].client()
+    rounds: list[int] = []
+    compact = backend.compact
+
+    async def counted(revision: int) -> None:
+        rounds.append(revision)
+        await compact(revision)
+
+    backend.compact = counted  # type: ignore[method-assign]
+    async with asyncio.timeout(5):
+        while len(rounds) < 3:
+            await client.create(CONFIG_MAPS, {"metadata": {"generateName": "a-"}}, "default")
+    assert rounds == sorted(set(rounds)), "no revision is compacted twice"
+
+
+async def test_a_stopped_server_leaves_the_endpoints(start_api: StartApi) -> None:
+    backend = MemoryBackend()
+    first = await start_api(backend)
+    second = await start_api(backend)
+    client: ApiClient = first.client()
+    async with asyncio.timeout(5):
+        async for event in client.watch(ENDPOINTS, "default"):
+            if len(event.object.get("subsets") or ()) == 2:
+                break
+        second.stop()
+        async for event in client.watch(ENDPOINTS, "default"):
+            if len(event.object.get("subsets") or ()) == 1:
+                break
+    slices = await client.list(ENDPOINT_SLICES, "default")
+    assert [each["metadata"]["name"] for each in slices["items"]] == ["kubernetes"]
+
+
+async def test_a_signing_request_carries_who_asked(api: Api) -> None:
+    node = api.client("system:node:n", ("system:masters",))
+    spec = {"request": "eA==", "signerName": "example.com/s", "usages": ["client auth"], "username": "somebody"}
+    made = await node.create(CERTIFICATE_SIGNING_REQUESTS, {"metadata": {"name": "c"}, "spec": spec})
+    assert made["spec"]["username"] == "system:node:n" and "system:masters" in made["spec"]["groups"]
+
+
+async def test_quota_that_was_used_up_is_free_again_after_deletions(client: ApiClient) -> None:
+    quota = {"metadata": {"name": "q"}, "spec": {"hard": {"count/secrets": "1"}}}
+    await client.create(RESOURCE_QUOTAS, quota, "default")
+    async with asyncio.timeout(5):
+        async for _ in client.watch(RESOURCE_QUOTAS, "default", resource_version="0"):
+            break
+    await client.create(SECRETS, {"metadata": {"name": "a"}}, "default")
+    with pytest.raises(ApiError):
+        await client.create(SECRETS, {"metadata": {"name": "b"}}, "default")
+    await client.delete(SECRETS, "a", "default")
+    await client.create(SECRETS, {"metadata": {"name": "b"}}, "default")

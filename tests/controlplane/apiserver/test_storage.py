@@ -247,3 +247,33 @@ async def test_a_cache_that_lost_history_lists_again_and_ends_its_watchers(monke
     with pytest.raises(TooOld):
         cache.subscribe(Subscription(PREFIX.encode()), 1)
     await cache.close()
+
+
+async def test_a_cache_that_is_asked_for_a_lost_past_begins_at_the_present() -> None:
+    backend = MemoryBackend()
+    for at in range(3):
+        await backend.commit((), [Put(f"{PREFIX}default/{at}".encode(), codec.encode(config_map(str(at))))])
+    await backend.compact(backend.revision)
+    cache = WatchCache(backend, PREFIX, fields_of("", "configmaps"))
+    cache.open(from_revision=2)
+    async with asyncio.timeout(0.3):  # less than the pause after a failure
+        await cache.ready()
+    assert len(cache) == 3
+    await cache.close()
+
+
+async def test_bookmarks_follow_the_store_when_the_resource_is_quiet() -> None:
+    backend = MemoryBackend()
+    cache = WatchCache(backend, PREFIX, fields_of("", "configmaps"))
+    cache.open()
+    await cache.ready()
+    before = cache.revision
+    await backend.commit((), [Put(b"/registry/secrets/default/a", b"{}")])
+    await cache.ask_progress()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    await cache.ask_progress()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert cache.revision == backend.revision > before
+    await cache.close()
