@@ -82,7 +82,7 @@ class ProcessRuntime:
         for isolation in ("root", "user"):
             trouble = await self._try(isolation)
             if not trouble:
-                self.isolation = isolation
+                self.isolation, self.isolation_trouble = isolation, ""
                 return
             self.isolation_trouble = trouble
 

@@ -20,6 +20,8 @@ from controlplane.objects.kinds import PODS
 from tests.controlplane.fakes import FakeApi
 
 Object = dict[str, Any]
+# Pods of a test run have addresses of their own, so that two runs at once on one machine do not meet on a port.
+PODS_PREFIX = f"127.{200 + os.getpid() % 50}.{os.getpid() // 50 % 256}"
 QUICK = Policy(backoff_base_seconds=0.2, backoff_limit_seconds=1.0, config_retry_seconds=0.2, kill_extra_seconds=0.2)
 
 
@@ -114,7 +116,7 @@ async def kubelet(
 def process_config(root: Path, **fields: Any) -> KubeletConfig:
     """A node with real processes."""
     fields.setdefault("policy", QUICK)
-    fields.setdefault("pod_cidr", "127.240.16.0/24")
+    fields.setdefault("pod_cidr", f"{PODS_PREFIX}.0/24")
     return KubeletConfig(
         kubeconfig="",
         node_name="n1",

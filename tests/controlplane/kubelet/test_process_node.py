@@ -14,7 +14,7 @@ import pytest
 from controlplane.kubelet.runtimes import proc
 from controlplane.objects.kinds import CONFIG_MAPS, EVENTS, LEASES, NODES, PODS, SECRETS, SERVICES
 from tests.controlplane.fakes import FakeApi
-from tests.controlplane.kubelet.harness import kubelet, process_config
+from tests.controlplane.kubelet.harness import PODS_PREFIX, kubelet, process_config
 from tests.controlplane.kubelet.pods import container, make_pod
 
 Object = dict[str, Any]
@@ -33,7 +33,7 @@ async def test_a_node_registers_ready_with_its_labels_addresses_and_lease(tmp_pa
         assert node["status"]["nodeInfo"]["kubeletVersion"] == "v1.37.0+pilothouse"
         assert node["status"]["nodeInfo"]["containerRuntimeVersion"] == "process://0.1.0"
         assert node["spec"]["taints"][0]["key"] == "node.cloudprovider.kubernetes.io/uninitialized"
-        assert node["spec"]["podCIDR"] == "127.240.16.0/24"
+        assert node["spec"]["podCIDR"] == f"{PODS_PREFIX}.0/24"
         await k.until(lambda: len(k.api.all(LEASES)) == 1)
         assert k.api.find(LEASES, "n1", "kube-node-lease")["spec"]["holderIdentity"] == "n1"
 
@@ -44,7 +44,7 @@ async def test_a_pod_runs_as_a_process_and_its_log_can_be_read(tmp_path: Path) -
                                                    env=[{"name": "NAME", "value": "pod"}])]))  # fmt: skip
         await k.until(lambda: k.is_ready())
         pod = k.pod()
-        assert pod["status"]["phase"] == "Running" and pod["status"]["podIP"] == "127.240.16.1"
+        assert pod["status"]["phase"] == "Running" and pod["status"]["podIP"] == f"{PODS_PREFIX}.1"
         assert k.state()["containerID"].startswith("process://")
         task = asyncio.ensure_future(k.logs(follow=True))
         await k.until_logged("hello pod\n")
@@ -79,7 +79,7 @@ async def test_environment_comes_from_fields_config_maps_secrets_and_services(tm
         k.api.put(PODS, make_pod(containers=[main], restartPolicy="Never"))
         await k.until(lambda: k.phase() == "Succeeded")
         found = dict(line.split("=", 1) for line in (await k.logs()).splitlines())
-    assert found["IP"] == found["PILOTHOUSE_POD_IP"] == "127.240.16.1"
+    assert found["IP"] == found["PILOTHOUSE_POD_IP"] == f"{PODS_PREFIX}.1"
     assert found["URL"] == "http://127.240.128.5:8080/s3/$(IP)/$(NO)"
     assert found["C_color"] == "blue" and found["C_size"] == "9" and found["CPU"] == "1500"
     assert found["KUBERNETES_SERVICE_HOST"] == "127.240.128.1" and found["KUBERNETES_SERVICE_PORT"] == "443"
