@@ -269,5 +269,14 @@ async def test_usage_adds_up_what_a_container_and_its_children_use(tmp_path: Pat
         assert used.cpu_seconds > 0 and used.memory_bytes > 500_000
 
 
-def test_this_test_run_left_no_process_behind() -> None:
-    assert proc.marked("PILOTHOUSE_NODE=n1") == [] or os.environ.get("PYTEST_XDIST_WORKER")
+def test_this_test_run_left_no_process_behind(tmp_path_factory: pytest.TempPathFactory) -> None:
+    mark = f"PILOTHOUSE_NODE_ROOT={tmp_path_factory.getbasetemp()}".encode()
+    assert [pid for pid in proc.marked("PILOTHOUSE_NODE=n1") if mark in environment_of(pid)] == []
+
+
+def environment_of(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
