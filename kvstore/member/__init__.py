@@ -8,16 +8,17 @@
     envelope.py    the entry's data: kind, proposing member, request number, then the client's own bytes
     wire.py        messages as bytes (proto/kvstore/pb/raft.proto)
     transport.py   messages between members over kvstore.rpc; snapshots streamed in chunks;  links.py  its sending side
-    driver.py      the asyncio shell: ticks, disk thread, wake-ups; makes a whole member of a config and a state machine
+    driver.py      the asyncio shell: ticks, disk thread, wake-ups; start_member() makes a whole member
     config.py      MemberConfig: names, URLs, timing; flags of etcd map to it one to one
 
-A turn: drain the inbox, Raft.step, one durable log transaction, send, apply what is committed, answer the waiters, end_of_turn.
-Disk acknowledgements, peer messages and ticks re-enter by the same inbox. Nothing here awaits; chaos/sim drives the same class.
+A turn: drain the inbox, Raft.step, send, one durable log transaction, apply what is committed, answer the waiters,
+end_of_turn. Disk acknowledgements, peer messages and ticks re-enter by the same inbox. Nothing here awaits; chaos/sim
+drives the same class.
 
     member.propose(data: bytes, done: Callable[[Result], None])      any member; forwarded to the leader
-    member.read(done: Callable[[Result], None])                      linearizable barrier (ReadIndex, batched); Ok(None) = go
+    member.read(done: Callable[[Result], None])           linearizable barrier (ReadIndex, batched); Ok(None) = go
     member.status() -> MemberStatus                                  leader, term, indexes, role, members, is_learner
-    member.on_leadership(callback)                                   told (leader_id, term) after each change; 0: no leader
+    member.on_leadership(callback)                              told (leader_id, term) after each change; 0: none
     member.transfer_leadership(to: int, done)                        MoveLeader; Failed(NOT_LEADER) elsewhere
     member.ask(to, subject: str, payload: bytes, done: Callable[[bytes | None], None])    one question to another member
     member.answer(subject, handler: Callable[[bytes, Callable[[bytes], None]], None])     how this member answers it
@@ -28,6 +29,6 @@ or read, only where the request is refused: stopped, too many requests); it must
 leader provably lost is proposed again; it is never applied twice. What waits longer than config.request_timeout_seconds
 (5 s + 2 election time-outs) fails: `etcdserver: no leader` (certain: it never left), `etcdserver: request timed out`.
 StateMachine port (kvstore.mvcc implements it; tests use a dict): see ports.py
-    apply(index, term, data) -> value for the waiter;  skip(index, term);  end_of_turn();  commit() -> durable applied index
+    apply(index, term, data) -> value for the waiter;  skip(index, term);  end_of_turn();  commit() -> durable index
     snapshot() -> an iterator of chunks over one consistent view;  restore(chunks);  applied_index
 """

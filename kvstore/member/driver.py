@@ -191,7 +191,7 @@ class Driver:
                 self.on_turn()
 
     def _tick(self) -> None:
-        """A loop that was held up ticks once for the whole delay: time that nobody could use must not depose a leader."""
+        """A loop that was held up ticks once for the whole delay: time nobody could use must not depose a leader."""
         now = self.loop.time()
         self._next_tick = max(self._next_tick + self._tick_seconds, now + self._tick_seconds / 2)
         self._timer = self.loop.call_at(self._next_tick, self._tick)

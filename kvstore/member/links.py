@@ -82,7 +82,8 @@ class Link:
             except RpcError as error:
                 if isinstance(error.__context__, ConnectionRefusedError):
                     self._lost(self._to, True)
-            pause = FIRST_PAUSE_SECONDS if loop.time() - started > SETTLED_SECONDS else min(2 * pause, LONGEST_PAUSE_SECONDS)
+            was_settled = loop.time() - started > SETTLED_SECONDS
+            pause = FIRST_PAUSE_SECONDS if was_settled else min(2 * pause, LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(pause * (0.5 + self._random.random()))
             if len(self.urls) > 1:
                 await self.channel.close()

@@ -13,6 +13,7 @@ import logging
 import ssl
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from random import Random
 
 from google.protobuf.message import DecodeError
@@ -166,7 +167,7 @@ class PeerTransport:
             if ask.is_answer:
                 self._end_ask(ask.number, ask.payload)
             else:
-                member.on_ask(ask.subject, ask.payload, lambda a, n=ask.number: self._answer(source, n, a))  # type: ignore[misc]
+                member.on_ask(ask.subject, ask.payload, partial(self._answer, source, ask.number))
 
     def _answer(self, to: int, number: int, payload: bytes) -> None:
         link = self._links.get(to)

@@ -18,8 +18,17 @@ class ProgressState(IntEnum):
 class Progress:
     """`match`: the follower holds the log through here, durably; `next`: the next index to send."""
 
-    __slots__ = ("_window", "_window_bytes", "commit_sent", "is_active", "match", "next", "probe_sent", "snapshot_index",
-                 "state")
+    __slots__ = (
+        "_window",
+        "_window_bytes",
+        "commit_sent",
+        "is_active",
+        "match",
+        "next",
+        "probe_sent",
+        "snapshot_index",
+        "state",
+    )
 
     def __init__(self, next_index: int) -> None:
         self.match = 0

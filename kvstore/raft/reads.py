@@ -75,7 +75,9 @@ class ReadRounds:
         acknowledged = self._acknowledged
         while self._open:
             number, reads = self._open[0]
-            if not has_quorum(configuration, lambda v, n=number: v == leader or acknowledged.get(v, 0) >= n):  # type: ignore[misc]
+            agreeing = {member for member, newest in acknowledged.items() if newest >= number}
+            agreeing.add(leader)
+            if not has_quorum(configuration, agreeing.__contains__):
                 break
             confirmed.append(reads)
             self._open.popleft()

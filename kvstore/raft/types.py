@@ -80,7 +80,7 @@ class Persist:
 
 @dataclass(frozen=True, slots=True)
 class VoteRequest:
-    """`pre`: would you vote for me in `term`? `forced`: a transfer by the leader itself, so its lease does not count."""
+    """`pre`: would you vote for me in `term`? `forced`: the leader itself hands over, so its lease does not count."""
 
     source: int
     to: int
@@ -282,7 +282,7 @@ class Unreachable:
 
 @dataclass(frozen=True, slots=True)
 class PeerDown:
-    """That member's process has certainly gone (its host refuses connections): if it led, do not wait for a time-out."""
+    """That member's process has gone (its host refuses connections): if it led, do not wait for a time-out."""
 
     member: int
 
@@ -332,7 +332,7 @@ class Effects:
     send: tuple[Message, ...] = ()  # true whatever happens to the disk; may overlap the fsync
     persist: Persist | None = None  # hard state, new tail of the log, snapshot mark: one fsync
     send_after_persist: tuple[Message, ...] = ()  # votes, append acknowledgements: a lie until all persists so far end
-    install: SnapshotMark | None = None  # replace the state by the snapshot that came with InstallSnapshot, then persist
+    install: SnapshotMark | None = None  # replace the state by the snapshot of this mark, then persist
     apply: tuple[Entry, ...] = ()  # committed and durable here, in order, each exactly once
     reads: tuple[ReadReady, ...] = ()
     accepted: tuple[int, ...] = ()  # proposals that are in the log here, or on their way to the leader of this term
