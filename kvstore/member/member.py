@@ -35,7 +35,7 @@ from kvstore.member.ports import (
     Transport,
 )
 from kvstore.member.upkeep import Upkeep
-from kvstore.member.waiters import Numbers, Proposals, Reads
+from kvstore.member.waiters import Numbers, Proposals, Reads, Transfers
 from kvstore.raft.configuration import make_configuration
 from kvstore.raft.core import Raft
 from kvstore.raft.types import (
@@ -95,15 +95,15 @@ class Member:
         self._membership = self._restore_membership(restored)
         self.applied_index = restored.applied
         self.term, self.leader, self.is_leader = self.raft.term, 0, False
-        self._proposals, self._reads = Proposals(), Reads()
+        self._proposals, self._reads, self._transfers = Proposals(), Reads(), Transfers()
         self._inbox: list[Input] = []
         self._unsaved: list[Persist] = []
         self._is_saving = False
+        self._save_tick = 0  # when the save that is under way began
         self._promises: deque[tuple[int, tuple[Message, ...]]] = deque()
         self._ticks = 0
         self._is_holding = False  # a proposal or read was dropped: try again at the next tick or leader
         self._is_publishing = self._is_stopped = self._is_in_turn = False
-        self._transfers: list[tuple[int, Done, int]] = []
         self._on_leadership: list[Callable[[int, int], None]] = []
         self._answerers: dict[str, Answerer] = {}
         if self.raft.log.configuration.electorate() == (self.member_id,):
@@ -153,7 +153,7 @@ class Member:
         if not self.is_leader:
             done(Failed(FAILED_PRECONDITION, NOT_LEADER, certain=True))
             return
-        self._transfers.append((to, done, self._ticks + self.config.election_ticks + 1))
+        self._transfers.add(to, done, self._ticks + self.config.election_ticks + 1)
         self._inbox.append(Transfer(to))
         self._wake()
 
@@ -223,7 +223,8 @@ class Member:
         self._proposals.expire(self._ticks)
         self._reads.expire(self._ticks, TIMED_OUT if self.leader else NO_LEADER)
         self._reads.ask_again(self._ticks - READ_RETRY_TICKS)
-        self._expire_transfers()
+        self._transfers.expire(self._ticks)
+        self._give_way_when_stalled()
         self._publish()
         self._upkeep.commit_if_due(self._ticks, self.applied_index)
         compacted = self._upkeep.compact(self.raft.log, self.applied_index, self._membership)
@@ -329,7 +330,7 @@ class Member:
         if self._is_saving or not self._unsaved:
             return
         batch, self._unsaved = self._unsaved, []
-        self._is_saving = True
+        self._is_saving, self._save_tick = True, self._ticks
         # a leader's followers work while its disk does; a follower's acknowledgement is all that its leader waits for
         saved = batch[-1].number
         self._disk.submit(lambda: self._log.save(*batch), lambda: self._on_saved(saved), is_awaited=not self.is_leader)
@@ -370,18 +371,18 @@ class Member:
         self._is_holding = False
         self._reads.ask_again(self._ticks + 1)
         logger.info("member %x: leader %x in term %d", self.member_id, self.leader, self.term)
-        arrived = [done for to, done, _ in self._transfers if to == self.leader]
-        self._transfers = [waiter for waiter in self._transfers if waiter[0] != self.leader]
-        for done in arrived:
-            done(Ok(None))
+        self._transfers.on_leader(self.leader)
         for callback in self._on_leadership:
             callback(self.leader, self.term)
 
-    def _expire_transfers(self) -> None:
-        late = [waiter for waiter in self._transfers if waiter[2] <= self._ticks]
-        self._transfers = [waiter for waiter in self._transfers if waiter[2] > self._ticks]
-        for _, done, _ in late:
-            done(Failed(UNAVAILABLE, TIMED_OUT))
+    def _give_way_when_stalled(self) -> None:
+        """A leader whose disk has not answered for an election time-out hands over: it could apply nothing."""
+        stalled = self._ticks - self._save_tick if self._is_saving else 0
+        if self.is_leader and stalled and stalled % self.config.election_ticks == 0:
+            best = max(self.raft.progress.items(), key=lambda item: item[1].match, default=None)
+            if best is not None:
+                logger.warning("member %x: the disk is stalled, hands leadership to %x", self.member_id, best[0])
+                self._inbox.append(Transfer(best[0]))
 
     def _publish(self) -> None:
         """Tell the cluster this member's URLs until the table shows them."""

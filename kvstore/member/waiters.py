@@ -182,3 +182,27 @@ class Reads:
 
     def stop(self) -> None:
         self.expire(1 << 62, STOPPED)
+
+
+class Transfers:
+    """Who waits for a member to become the leader."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, Done, int]] = []  # (member, done, deadline in ticks)
+
+    def add(self, to: int, done: Done, deadline: int) -> None:
+        self._waiting.append((to, done, deadline))
+
+    def on_leader(self, leader: int) -> None:
+        """`leader` leads now (0: nobody)."""
+        arrived = [done for to, done, _ in self._waiting if to == leader]
+        self._waiting = [waiter for waiter in self._waiting if waiter[0] != leader]
+        for done in arrived:
+            done(Ok(None))
+
+    def expire(self, tick: int) -> None:
+        """Fail what has waited long enough."""
+        late = [done for _, done, deadline in self._waiting if deadline <= tick]
+        self._waiting = [waiter for waiter in self._waiting if waiter[2] > tick]
+        for done in late:
+            done(Failed(UNAVAILABLE, TIMED_OUT))

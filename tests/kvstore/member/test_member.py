@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from kvstore.member.ports import Failed, Ok, Result
-from tests.kvstore.member.world import NAMES, World
+from tests.kvstore.member.world import NAMES, LateDisk, World
 
 
 def elected() -> tuple[World, str, list[str]]:
@@ -110,6 +110,16 @@ def test_a_write_that_left_and_got_no_answer_has_an_unknown_outcome() -> None:
         world.crash(name)
     world.run_until(lambda: write, 200)
     assert write == [Failed(14, "etcdserver: request timed out", certain=False)]
+
+
+def test_a_leader_whose_disk_is_stalled_hands_over() -> None:
+    world, leader, others = elected()
+    disk, world.disks[leader] = world.disks[leader], LateDisk()
+    answers = world.put(others[0], "a", "1")
+    world.run_until(lambda: any(world.members[name].is_leader for name in others) and answers, 60)
+    assert answers == [Ok(None)]
+    world.disks[leader] = disk
+    world.run_until(lambda: world.states[leader].data.get("a") == "1")
 
 
 def test_a_member_that_stops_tells_who_waits() -> None:
