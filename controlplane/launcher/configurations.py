@@ -182,6 +182,9 @@ def simulated(directory: DataDirectory, plan: Plan) -> "list[KubeletConfig]":
 
     if plan.simulated_nodes < 1:
         raise LauncherError("--simulated-nodes must be at least 1 here")
+    # Beside real nodes they are tainted, so that a program never lands where nothing runs it.
+    taint = {"key": "pilothouse.io/simulated", "value": "true", "effect": "NoSchedule"}
+    taints = (taint,) if plan.nodes else ()
     return [
         KubeletConfig(
             kubeconfig=str(directory.kubeconfig("simulated-nodes")),
@@ -189,7 +192,8 @@ def simulated(directory: DataDirectory, plan: Plan) -> "list[KubeletConfig]":
             root_dir=str(directory.path / "nodes" / f"simulated-{index}"),
             container_runtime="simulated",
             node_lease_duration_seconds=40,
-            node_labels={"pilothouse/simulated": "true"},
+            node_labels={"pilothouse.io/simulated": "true"},
+            register_with_taints=taints,
         )
         for index in range(plan.simulated_nodes)
     ]
