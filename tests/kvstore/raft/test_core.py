@@ -20,6 +20,7 @@ from kvstore.raft.types import (
     Forward,
     HardState,
     Heartbeat,
+    HeartbeatReply,
     InstallSnapshot,
     PeerDown,
     Persisted,
@@ -207,3 +208,30 @@ def test_a_configuration_survives_its_encoding() -> None:
 def test_one_voter_more_or_less_needs_no_joint_step() -> None:
     assert next_step(THREE, make_configuration((1, 2))) == make_configuration((1, 2))
     assert next_step(THREE, make_configuration((1, 4))) == Configuration((1, 4), (1, 2, 3))
+
+
+def test_the_fsync_of_an_earlier_campaign_is_no_vote_in_a_later_one() -> None:
+    raft = Raft(RaftConfig(1), restored(configuration=make_configuration((1,))), Random(0))
+    raft.step([Campaign()])
+    raft.step([Campaign()])
+    raft.step([Persisted(1)])
+    assert raft.role is Role.CANDIDATE
+    raft.step([Persisted(2)])
+    assert raft.role is Role.LEADER
+
+
+def test_every_read_needs_an_answer_to_a_heartbeat_that_was_sent_after_it() -> None:
+    raft = leader_of_three()
+    raft.step([Persisted(raft.persist_number), AppendReply(2, 1, raft.term, 1)])
+    raft.step([Read(100)])
+    assert [ready.context for ready in raft.step([HeartbeatReply(2, 1, raft.term, 1)]).reads] == [100]
+    assert raft.step([Read(101)]).reads == ()
+    assert raft.step([HeartbeatReply(2, 1, raft.term, 1)]).reads == ()
+    assert [ready.context for ready in raft.step([HeartbeatReply(2, 1, raft.term, 2)]).reads] == [101]
+
+
+def test_who_is_left_out_by_an_uncommitted_configuration_still_campaigns() -> None:
+    change = Entry(1, 1, EntryKind.CONFIGURATION, make_configuration((2,)).encode())
+    start = Restored(HardState(1, 0), SnapshotMark(0, 0, make_configuration((1, 2))), (change,), 0)
+    sent = Raft(RaftConfig(1), start, Random(0)).step([Campaign()]).send
+    assert [(type(message), message.to) for message in sent] == [(VoteRequest, 2)]
