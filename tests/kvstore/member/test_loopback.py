@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from kvstore.member.ports import Failed, Ok
+from kvstore.pb import raft_pb2
+from kvstore.rpc import Channel, Code, RpcError
 from tests.kvstore.member.kit import LoopbackCluster
 
 
@@ -108,3 +110,33 @@ async def test_without_a_quorum_requests_fail_in_etcds_words(tmp_path: Path) -> 
     assert await write == Failed(14, "etcdserver: no leader", certain=True)
     assert await read == Failed(14, "etcdserver: no leader", certain=True)
     await cluster.stop()
+
+
+async def speak(url: str, cluster_id: str, *messages: bytes) -> RpcError | None:
+    """Say something on a member's peer port; returns how it ended the stream."""
+    channel = Channel(url)
+    stream = channel.stream("/pilothouse.raft.Peer/Messages", {"cluster-id": cluster_id, "member-id": "1"})
+    try:
+        for message in messages:
+            stream.send(message)
+        async for _ in stream:
+            pass
+    except RpcError as error:
+        return error
+    finally:
+        await channel.close()
+    return None
+
+
+async def test_a_member_of_another_cluster_is_not_listened_to(cluster: LoopbackCluster) -> None:
+    ended = await speak(cluster.urls["m1"], "abc", b"")
+    assert ended is not None
+    assert (ended.code, ended.text) == (Code.FAILED_PRECONDITION, "etcdserver: cluster ID mismatch")
+
+
+@pytest.mark.parametrize("message", [b"\xff\xff\xff", raft_pb2.Batch(source=1, to=2).SerializeToString()])
+async def test_what_cannot_be_read_ends_the_stream_and_not_the_member(cluster: LoopbackCluster, message: bytes) -> None:
+    ended = await speak(cluster.urls["m1"], f"{cluster.config('m1').cluster_id:x}", message)
+    assert ended is not None
+    assert ended.code == Code.INVALID_ARGUMENT
+    assert await cluster.put("m1", "key", "value") == Ok(None)
