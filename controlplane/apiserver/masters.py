@@ -65,6 +65,7 @@ async def run(services: Services, port: int) -> None:
     address = (services.config.advertise_address or services.config.bind_address, port)
     membership = _Membership(services, address)
     try:
+        await _renew_once(services, membership, address)  # before the endpoints are written for the first time
         async with asyncio.TaskGroup() as group:
             group.create_task(_renew(services, membership, address))
             group.create_task(_follow(services))
@@ -74,12 +75,16 @@ async def run(services: Services, port: int) -> None:
 
 async def _renew(services: Services, membership: _Membership, address: Address) -> None:
     while True:
-        try:
-            await membership.keep()
-            await _renew_identity(services, address)
-        except _FAILURES as error:
-            logger.info("the lease of %s waits: %s", NAME, error)
         await asyncio.sleep(services.config.master_lease_ttl_seconds / RENEWALS_PER_TTL)
+        await _renew_once(services, membership, address)
+
+
+async def _renew_once(services: Services, membership: _Membership, address: Address) -> None:
+    try:
+        await membership.keep()
+        await _renew_identity(services, address)
+    except _FAILURES as error:
+        logger.info("the lease of %s waits: %s", NAME, error)
 
 
 async def _follow(services: Services) -> None:

@@ -80,6 +80,7 @@ class Services:
     watchers: Watchers = field(default_factory=Watchers)
     streams: Streams = field(default_factory=Streams)
     event_leases: LeasePool = field(default_factory=LeasePool)
+    quota_recounts: dict[str, float] = field(default_factory=dict)  # loop time of the last count, by key of the quota
     documents: OpenApi | None = None
     is_ready: bool = False
     is_stopping: bool = False

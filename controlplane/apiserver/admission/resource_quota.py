@@ -6,6 +6,7 @@ share one count. What went since then is found by counting anew before anything 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ from controlplane.objects.kinds import (
 from controlplane.objects.quantity import Quantity
 
 NAME: Final = "ResourceQuota"
+SETTLE_SECONDS: Final = 0.3
+RECOUNT_SECONDS: Final = 1.0
 _ONE: Final = quantity.from_units(1)
 _COUNTED: Final = frozenset(
     {"pods", "services", "secrets", "configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas"}
@@ -225,11 +228,24 @@ async def _recounted(attributes: Attributes, quota: Object) -> Object:
     return {**quota, "status": {**(quota.get("status") or {}), "hard": hard, "used": used}}
 
 
+def _may_recount(attributes: Attributes, key: str) -> bool:
+    """Whether a quota that refuses is due to be counted anew: a namespace at its limit must not count at each request."""
+    recounts, now = attributes.services.quota_recounts, asyncio.get_running_loop().time()
+    if now - recounts.get(key, -RECOUNT_SECONDS) < RECOUNT_SECONDS:
+        return False
+    recounts[key] = now
+    return True
+
+
 async def _charge(attributes: Attributes, entry: Entry, usage: Usage) -> None:
-    name = attributes.object["metadata"].get("name", "")
+    name, key = attributes.object["metadata"].get("name", ""), entry.key.decode()
 
     async def decide(quota: Object) -> Write:
-        if (quota.get("status") or {}).get("hard") != (quota.get("spec") or {}).get("hard") or exceeded(quota, usage):
+        if (quota.get("status") or {}).get("hard") != (quota.get("spec") or {}).get("hard"):
+            quota = await _recounted(attributes, quota)
+        elif exceeded(quota, usage) and _may_recount(attributes, key):
+            # What others charged to this very revision of the quota has time to be stored before it is counted.
+            await asyncio.sleep(SETTLE_SECONDS)
             quota = await _recounted(attributes, quota)
         why = exceeded(quota, usage)
         if why:
@@ -244,4 +260,4 @@ async def _charge(attributes: Attributes, entry: Entry, usage: Usage) -> None:
         return Write(quota if attributes.dry_run else {**quota, "status": found})
 
     missing = status.not_found(RESOURCE_QUOTAS, entry.key.rsplit(b"/", 1)[1].decode())
-    await attributes.services.store.change(entry.key.decode(), decide, lambda: missing)
+    await attributes.services.store.change(key, decide, lambda: missing)

@@ -21,6 +21,7 @@ from controlplane.apiserver.environment import Environment
 from controlplane.apiserver.storage.backend import Backend
 from controlplane.machinery.client import ApiClient
 from controlplane.machinery.config import ClientConfig
+from kvstore.client import Client
 from tests.controlplane.apiserver.memory import MemoryBackend
 from tests.controlplane.apiserver.pki import Authority
 
@@ -106,10 +107,33 @@ async def start_api(authority: Authority, base_config: ApiServerConfig) -> Async
         await task
 
 
+async def empty(store: str) -> None:
+    """Delete every key of a store."""
+    async with Client([store]) as client:
+        await client.delete(b"\0", b"\0")
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("etcd", marks=pytest.mark.slow),
+        pytest.param("member", marks=pytest.mark.slow),
+    ]
+)
+def backing(request: pytest.FixtureRequest) -> str:
+    """Where the server of a test keeps its objects: the address of a store, or "" for memory."""
+    found: str = "" if request.param == "memory" else request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.fixture
-async def api(start_api: StartApi) -> Api:
-    """A server on the store in memory."""
-    found: Api = await start_api(MemoryBackend())
+async def api(start_api: StartApi, backing: str) -> Api:
+    """A server on an empty store."""
+    if not backing:
+        in_memory: Api = await start_api(MemoryBackend())
+        return in_memory
+    await empty(backing)
+    found: Api = await start_api(None, etcd_servers=(backing,))
     return found
 
 
@@ -123,6 +147,32 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+async def member(tmp_path: Path) -> AsyncIterator[str]:
+    """The address of a store of our own, one member."""
+    from kvstore import server
+    from kvstore.member.config import MemberConfig
+
+    client, peer = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
+    config = MemberConfig(
+        data_dir=tmp_path / "member",
+        listen_client_urls=(client,),
+        advertise_client_urls=(client,),
+        listen_peer_urls=(peer,),
+        initial_advertise_peer_urls=(peer,),
+        initial_cluster=(("default", peer),),
+        heartbeat_interval_milliseconds=20,
+        election_timeout_milliseconds=100,
+    )
+    stop, ready = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(server.run(config, stop=stop, ready=ready.set))
+    async with asyncio.timeout(START_SECONDS):
+        await ready.wait()
+    yield client.removeprefix("http://")
+    stop.set()
+    await task
 
 
 @pytest.fixture(scope="session")
