@@ -56,6 +56,7 @@ def main(directory: DataDirectory, plan: AnyPlan, component: Component, ready_de
         os.write(ready_descriptor, b"ready")
         os.close(ready_descriptor)
 
+    gc.set_threshold(50_000, 50, 50)  # objects live long here: collect rarely, as every collection stops the loop
     try:
         uvloop.run(serve(runs, say_ready))
     except Exception as error:
