@@ -97,7 +97,7 @@ class App:
         services = self._services
         open_path = not context.info.is_resource and paths.is_open(context.info.path.path)
         context.user = await services.authenticator.authenticate(context, may_be_anonymous=open_path)
-        if context.headers.get(b"impersonate-user") is not None or b"impersonate-group" in context.headers:
+        if any(name.startswith(b"impersonate-") for name in context.headers):
             context.user = await impersonated(context)
         await services.authorizer.check(context)
         if not context.info.is_resource:

@@ -226,9 +226,39 @@ def _create(services: Services, obj: Object) -> Object:
     return {**obj, "status": {"loadBalancer": {}}}
 
 
+# What a type has that others lack; left over from the type before, it goes by itself.
+_OF_ADDRESSED: Final = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy")
+_OF_EXTERNAL: Final = ("externalTrafficPolicy", "healthCheckNodePort")
+_OF_LOAD_BALANCERS: Final = ("allocateLoadBalancerNodePorts", "loadBalancerClass")
+
+
+def _without_leftovers(spec: dict[str, Any], before: Object) -> dict[str, Any]:
+    """The spec without fields that the new type lacks, where they are as the old type had them."""
+    kind = spec.get("type", "ClusterIP")
+    lacking: list[str] = []
+    if kind not in _ADDRESSED:
+        lacking += _OF_ADDRESSED
+    if kind not in _WITH_NODE_PORTS:
+        lacking += _OF_EXTERNAL
+        ports = {(port.get("protocol", "TCP"), port.get("nodePort")) for port in before.get("ports") or ()}
+        spec["ports"] = [
+            {name: value for name, value in port.items() if name != "nodePort"}
+            if (port.get("protocol", "TCP"), port.get("nodePort")) in ports
+            else port
+            for port in spec.get("ports") or ()
+        ]
+        if not spec["ports"]:
+            del spec["ports"]
+    if kind != "LoadBalancer":
+        lacking += _OF_LOAD_BALANCERS
+    return {name: value for name, value in spec.items() if name not in lacking or value != before.get(name)}
+
+
 def _update(services: Services, new: Object, old: Object) -> Object:
     """An update that leaves the address out keeps it (as long as the type has one)."""
     spec, before = dict(new.get("spec") or {}), old.get("spec") or {}
+    if spec.get("type") != before.get("type"):
+        spec = _without_leftovers(spec, before)
     if spec.get("type", "ClusterIP") in _ADDRESSED and before.get("type", "ClusterIP") in _ADDRESSED:
         for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
             if not spec.get(name) and before.get(name):

@@ -7,7 +7,16 @@ import asyncio
 import pytest
 
 from controlplane.machinery.client import ApiClient
-from controlplane.objects.kinds import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES
+from controlplane.objects.kinds import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    JOBS,
+    NAMESPACES,
+    PODS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+)
 from controlplane.objects.status import ApiError
 from tests.controlplane.apiserver.examples import config_map, deployment, pod, service
 
@@ -253,3 +262,39 @@ async def test_a_headless_service_has_no_address(client: ApiClient) -> None:
 async def test_string_data_becomes_data(client: ApiClient) -> None:
     made = await client.create(SECRETS, {"metadata": {"name": "s"}, "stringData": {"a": "b"}}, "default")
     assert made["data"] == {"a": "Yg=="} and "stringData" not in made and made["type"] == "Opaque"
+
+
+async def test_a_service_that_changes_its_type_gives_back_what_it_had(client: ApiClient) -> None:
+    made = await client.create(SERVICES, service("a", "NodePort"), "default")
+    port, address = made["spec"]["ports"][0]["nodePort"], made["spec"]["clusterIP"]
+    changed = await client.patch(SERVICES, "a", {"spec": {"type": "ClusterIP"}}, "default", type="merge")
+    assert "nodePort" not in changed["spec"]["ports"][0] and changed["spec"]["clusterIP"] == address
+    other = service("b", "NodePort")
+    other["spec"]["ports"][0]["nodePort"] = port
+    assert (await client.create(SERVICES, other, "default"))["spec"]["ports"][0]["nodePort"] == port
+    named = {"spec": {"type": "ExternalName", "externalName": "example.com", "ports": None}}
+    changed = await client.patch(SERVICES, "a", named, "default", type="merge")
+    assert "clusterIP" not in changed["spec"]
+    third = service("c")
+    third["spec"]["clusterIP"] = address
+    assert (await client.create(SERVICES, third, "default"))["spec"]["clusterIP"] == address
+
+
+async def test_a_node_port_outside_of_the_range_is_refused(client: ApiClient) -> None:
+    wanted = service("a", "NodePort")
+    wanted["spec"]["ports"][0]["nodePort"] = 80
+    with pytest.raises(ApiError) as caught:
+        await client.create(SERVICES, wanted, "default")
+    assert "provided port is not in the valid range. The range of valid ports is 30000-32767" in caught.value.message
+
+
+async def test_a_job_selects_its_own_pods(client: ApiClient) -> None:
+    spec = {"template": {"spec": {**pod("x")["spec"], "restartPolicy": "Never"}}}
+    made = await client.create(JOBS, {"metadata": {"name": "j"}, "spec": spec}, "default")
+    uid = made["metadata"]["uid"]
+    assert made["spec"]["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    assert made["spec"]["template"]["metadata"]["labels"]["batch.kubernetes.io/job-name"] == "j"
+    made["spec"].pop("selector")
+    made["spec"]["parallelism"] = 2
+    again = await client.update(JOBS, made)
+    assert again["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] == uid
