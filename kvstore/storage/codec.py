@@ -3,7 +3,7 @@
 import zlib
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]  # it has no stubs
+import msgpack  # it has no stubs
 
 _CHECKSUM_BYTES = 4
 
