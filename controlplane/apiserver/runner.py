@@ -100,7 +100,11 @@ async def run(
     )
     services = build(config, backend or _default_backend(config), environment or Environment.system())
     server = HttpServer(App(services), context)
-    await server.start(config.bind_address, config.secure_port)
+    try:
+        await server.start(config.bind_address, config.secure_port)
+    except OSError:
+        await services.backend.close()
+        raise
     if on_port is not None:
         on_port(server.port)
     background = [

@@ -73,10 +73,13 @@ class Protocol(HttpToolsProtocol):
 
 
 def tls_context(certificate: str, key: str, client_ca: str | None) -> ssl.SSLContext:
-    """TLS of the server; a client certificate is verified when one is shown."""
+    """TLS of the server; a client certificate is verified when one is shown. Raises ValueError for files that do not fit."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
+    try:
+        context.load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise ValueError(f"{certificate} and {key} are no certificate and its key: {error}") from error
     context.set_alpn_protocols(["http/1.1"])
     if client_ca is not None:
         context.load_verify_locations(client_ca)

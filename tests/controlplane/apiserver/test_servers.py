@@ -33,6 +33,7 @@ from controlplane.objects.status import ApiError
 from tests.controlplane.apiserver.conftest import Api, StartApi, empty
 from tests.controlplane.apiserver.examples import config_map, pod, service
 from tests.controlplane.apiserver.memory import MemoryBackend
+from tests.controlplane.apiserver.pki import Authority
 
 
 async def test_three_servers_that_start_at_once_make_one_cluster(start_api: StartApi) -> None:
@@ -289,3 +290,17 @@ async def test_quota_that_was_used_up_is_free_again_after_deletions(client: ApiC
                 break
             except ApiError:
                 await asyncio.sleep(0.1)
+
+
+async def test_a_key_that_does_not_fit_its_certificate_is_named(start_api: StartApi, authority: Authority) -> None:
+    certificate, _ = authority.issue("one", "one", server=True)
+    _, key = authority.issue("other", "other", server=True)
+    with pytest.raises(ValueError, match=r"one\.crt and .*other\.key are no certificate and its key"):
+        await start_api(MemoryBackend(), tls_cert_file=certificate, tls_private_key_file=key)
+
+
+async def test_a_port_in_use_is_an_error(start_api: StartApi) -> None:
+    api = await start_api(MemoryBackend())
+    port = int(api.server.rpartition(":")[2])
+    with pytest.raises(OSError, match="address already in use"):
+        await start_api(MemoryBackend(), secure_port=port)
