@@ -29,7 +29,8 @@ log = logging.getLogger("controlplane.machinery")
 
 Object = dict[str, Any]
 
-JITTER = 1.2  # a retry waits between retry_period and this many times it
+SHORTEST_ATTEMPT_SECONDS = 0.001
+JITTER = 1.2  # the deadline must leave room for a retry that comes this much late
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,16 +178,17 @@ class LeaderElector:
         config = self.config
         pause = interval = max(config.retry_period_seconds, config.renew_deadline_seconds / 3)
         while True:
-            await asyncio.wait((work,), timeout=pause * (1 + (JITTER - 1) * self._random.random()))
+            await asyncio.wait((work,), timeout=pause)
             deadline = renewed_at + config.renew_deadline_seconds
             started = loop.time()
             if work.done():
                 return True
-            if started >= deadline:
+            if deadline - started < SHORTEST_ATTEMPT_SECONDS:
                 return False
             renewal = asyncio.ensure_future(self._renew())
-            # Half of what is left, so that an attempt that hangs leaves time for another one.
-            patience = min(deadline - started, max(config.retry_period_seconds, (deadline - started) / 2))
+            # All that is left: on a busy machine a late answer is likelier than none, and a second try would only
+            # meet the first one's write.
+            patience = deadline - started
             await asyncio.wait((work, renewal), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             if not renewal.done():
                 self._trouble = f"no answer to the renewal in {patience:.1f} s"
@@ -197,7 +199,7 @@ class LeaderElector:
             if outcome:
                 renewed_at, pause = started, interval
             else:
-                pause = min(config.retry_period_seconds, max(0.0, deadline - loop.time())) / JITTER
+                pause = min(config.retry_period_seconds, max(0.0, deadline - loop.time()))
 
     async def _renew(self) -> bool | None:
         """True: renewed. False: not now. None: it is another's."""
