@@ -28,9 +28,10 @@ from controlplane.objects.kinds import (
     Resource,
 )
 from controlplane.objects.meta import format_time, get_in, is_deleting, is_true, uid_of
-from tests.controlplane.apiserver.conftest import Api, StartApi, api, authority, base_config, start_api
+from tests.controlplane.apiserver.conftest import StartApi, authority, base_config, start_api
+from tests.controlplane.apiserver.memory import MemoryBackend
 
-__all__ = ["StartApi", "api", "authority", "base_config", "start_api"]  # fixtures
+__all__ = ["authority", "base_config", "start_api"]  # fixtures
 
 Object = dict[str, Any]
 
@@ -87,8 +88,9 @@ class Kubelet:
 
 
 @pytest.fixture
-async def client(api: Api, tmp_path: Any) -> AsyncIterator[ApiClient]:
+async def client(start_api: StartApi, tmp_path: Any) -> AsyncIterator[ApiClient]:
     """The administrator of a cluster with the manager and one node."""
+    api = await start_api(MemoryBackend())
     admin = api.client()
     condition = {"type": "Ready", "status": "True", "lastTransitionTime": format_time(SystemClock().now())}
     await admin.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-0"}})
