@@ -445,6 +445,9 @@ def _matches(obj: Object, namespace: str | None, labels: str, fields: str) -> bo
     return not fields or parse_fields(fields).matches(lambda field: str(get_in(obj, *field.split("."), default="")))
 
 
+TURNS_LIMIT = 200_000  # turns of the loop in which time does not move
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """A loop whose clock jumps to the next timer when nothing is ready; `clock` (if given) moves along."""
 
@@ -466,8 +469,14 @@ class _InstantSelector(selectors_module.DefaultSelector):
     def __init__(self, loop: VirtualLoop) -> None:
         super().__init__()
         self._loop = loop
+        self._turns = 0
+        self._seen_at = 0.0
 
     def select(self, timeout: float | None = None) -> Any:
+        if self._loop.time() - self._seen_at > 1e-6:
+            self._seen_at, self._turns = self._loop.time(), 0
+        self._turns += 1
+        assert self._turns < TURNS_LIMIT, f"the loop spins at {self._seen_at} s: something waits for no time at all"
         if timeout is None:
             ready = super().select(0)
             assert ready, "deadlock: nothing is ready and no timer is set"
