@@ -1,0 +1,273 @@
+"""The JSON gateway: `POST /v3/...` (and /v3beta/...) as etcd's grpc-gateway answers it.
+
+Requests and answers are protobuf's JSON with the names of the .proto files: 64-bit integers as strings, bytes in base64,
+zero fields left out, unknown fields ignored. A stream answers one `{"result": ...}` a line. An error has its text twice
+and the gRPC code: clients of etcd before 3.6 read `error`, later ones `message`.
+
+The methods' types come from the descriptors; a request goes to the same handlers as one over gRPC, with the HTTP
+headers `Authorization` and `Grpc-Metadata-*` as its metadata, and without the certificate of its connection.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from kvstore.api.local_call import LocalCall, Routes
+from kvstore.pb import election_pb2, lock_pb2, rpc_pb2
+from kvstore.rpc import Code, Http1Request, Http1Response
+from kvstore.rpc.status import decode_timeout
+
+__all__ = ["Gateway"]
+
+PREFIXES = ("/v3/", "/v3beta/")
+_JSON = {"content-type": "application/json"}
+_METADATA_HEADER = "grpc-metadata-"
+_STREAM_PIECES = 64  # messages joined into one write
+
+_PATHS = {
+    "KV": {"Range": "kv/range", "Put": "kv/put", "DeleteRange": "kv/deleterange", "Txn": "kv/txn", "Compact": "kv/compaction"},
+    "Watch": {"Watch": "watch"},
+    "Lease": {
+        "LeaseGrant": "lease/grant",
+        "LeaseRevoke": "lease/revoke kv/lease/revoke",
+        "LeaseKeepAlive": "lease/keepalive",
+        "LeaseTimeToLive": "lease/timetolive kv/lease/timetolive",
+        "LeaseLeases": "lease/leases kv/lease/leases",
+    },
+    "Cluster": {f"Member{name}": f"cluster/member/{name.lower()}" for name in ("Add", "Remove", "Update", "List", "Promote")},
+    "Maintenance": {
+        **{name: f"maintenance/{name.lower()}" for name in ("Alarm", "Status", "Defragment", "Hash", "HashKV", "Snapshot")},
+        "MoveLeader": "maintenance/transfer-leadership",
+        "Downgrade": "maintenance/downgrade",
+    },
+    "Auth": {
+        "AuthEnable": "auth/enable",
+        "AuthDisable": "auth/disable",
+        "AuthStatus": "auth/status",
+        "Authenticate": "auth/authenticate",
+        **{f"User{name}": f"auth/user/{name.lower()}" for name in ("Add", "Get", "List", "Delete")},
+        "UserChangePassword": "auth/user/changepw",
+        "UserGrantRole": "auth/user/grant",
+        "UserRevokeRole": "auth/user/revoke",
+        **{f"Role{name}": f"auth/role/{name.lower()}" for name in ("Add", "Get", "List", "Delete")},
+        "RoleGrantPermission": "auth/role/grant",
+        "RoleRevokePermission": "auth/role/revoke",
+    },
+    "Lock": {"Lock": "lock/lock", "Unlock": "lock/unlock"},
+    "Election": {name: f"election/{name.lower()}" for name in ("Campaign", "Proclaim", "Leader", "Observe", "Resign")},
+}
+_FILES = (rpc_pb2, lock_pb2, election_pb2)
+_STAYS_OPEN = "/etcdserverpb.Watch/Watch"  # its body is all the client has to say, and not the end of the stream
+
+_HTTP_STATUS: Mapping[int, int] = {
+    Code.OK: 200,
+    Code.CANCELLED: 408,
+    Code.INVALID_ARGUMENT: 400,
+    Code.DEADLINE_EXCEEDED: 504,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.PERMISSION_DENIED: 403,
+    Code.UNAUTHENTICATED: 401,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.FAILED_PRECONDITION: 400,
+    Code.ABORTED: 409,
+    Code.OUT_OF_RANGE: 400,
+    Code.UNIMPLEMENTED: 501,
+    Code.UNAVAILABLE: 503,
+}
+_OTHER_STATUS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """One RPC as its descriptor has it."""
+
+    path: str
+    request: type[Message]
+    response: type[Message]
+    is_streaming: bool
+
+
+def _methods() -> dict[str, _Method]:
+    """Return the RPCs by the rest of their JSON path."""
+    methods: dict[str, _Method] = {}
+    for file in _FILES:
+        for service in file.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                found = _Method(
+                    f"/{service.full_name}/{method.name}",
+                    GetMessageClass(method.input_type),
+                    GetMessageClass(method.output_type),
+                    method.server_streaming,
+                )
+                for path in _PATHS.get(service.name, {}).get(method.name, "").split():
+                    methods[path] = found
+    return methods
+
+
+class Gateway:
+    """Answers HTTP requests with the handlers of `routes`."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+        self._methods = _methods()
+
+    @staticmethod
+    def serves(path: str) -> bool:
+        """Tell whether the path is the gateway's."""
+        return path.startswith(PREFIXES)
+
+    async def http(self, request: Http1Request) -> Http1Response:
+        """Answer a request whose path `serves` is true of."""
+        prefix = next(prefix for prefix in PREFIXES if request.path.startswith(prefix))
+        method = self._methods.get(request.path[len(prefix) :])
+        if method is None:
+            return _error(404, Code.NOT_FOUND, "Not Found")
+        if request.method != "POST":
+            return _error(405, Code.UNIMPLEMENTED, "Method Not Allowed")
+        try:
+            messages = _parse(method, request.body)
+        except (ValueError, json_format.ParseError) as error:
+            return _error(400, Code.INVALID_ARGUMENT, str(error))
+        exchange = _Exchange(method, request, asyncio.get_running_loop())
+        exchange.call.start(
+            self._routes.get(method.path),
+            messages if method.is_streaming else messages[:1],
+            half_close=method.path != _STAYS_OPEN,
+        )
+        return await (exchange.stream() if method.is_streaming else exchange.unary())
+
+
+class _Exchange:
+    """One request on its way through a handler."""
+
+    def __init__(self, method: _Method, request: Http1Request, loop: asyncio.AbstractEventLoop) -> None:
+        self._method = method
+        self._messages: deque[bytes] = deque()
+        self._end: tuple[int, str] | None = None
+        self._news = asyncio.Event()
+        metadata, timeout = _metadata(request.headers)
+        self._deadline: asyncio.TimerHandle | None = None
+        if timeout is not None:
+            self._deadline = loop.call_later(timeout, self._on_deadline)
+        self.call = LocalCall(
+            method.path,
+            metadata,
+            on_message=self._on_message,
+            on_end=self._on_end,
+            peer=request.peer,
+            deadline=None if timeout is None else loop.time() + timeout,
+        )
+
+    def _on_message(self, message: bytes) -> None:
+        self._messages.append(message)
+        self.call.pending_bytes += len(message)
+        self._news.set()
+
+    def _on_end(self, code: int, text: str) -> None:
+        self._end = (code, text)
+        self._news.set()
+
+    def _on_deadline(self) -> None:
+        self.call.cancel()
+        self._on_end(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
+
+    def _close(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self.call.cancel()
+
+    async def unary(self) -> Http1Response:
+        try:
+            while self._end is None:
+                self._news.clear()
+                await self._news.wait()
+        finally:
+            self._close()
+        code, text = self._end
+        if code != Code.OK or not self._messages:
+            return _error(_HTTP_STATUS.get(code, _OTHER_STATUS), code, text)
+        return Http1Response(200, _JSON, _dump(self._json(self._messages[0])))
+
+    async def stream(self) -> Http1Response:
+        """Answer when there is something to say: the status tells of a stream that fails at once."""
+        try:
+            while self._end is None and not self._messages:
+                self._news.clear()
+                await self._news.wait()
+        except BaseException:
+            self._close()
+            raise
+        status = 200 if self._messages or self._end is None else _HTTP_STATUS.get(self._end[0], _OTHER_STATUS)
+        return Http1Response(status, _JSON, self._lines())
+
+    async def _lines(self) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                lines = [self._line(self._messages.popleft()) for _ in range(min(len(self._messages), _STREAM_PIECES))]
+                if lines:
+                    yield b"".join(lines)
+                elif self._end is not None:
+                    break
+                else:
+                    self.call.drained()
+                    self._news.clear()
+                    if not self._messages and self._end is None:
+                        await self._news.wait()
+            code, text = self._end
+            if code != Code.OK:
+                yield _dump({"error": _stream_error(code, text)}) + b"\n"
+        finally:
+            self._close()
+
+    def _line(self, message: bytes) -> bytes:
+        return _dump({"result": self._json(message)}) + b"\n"
+
+    def _json(self, message: bytes) -> dict[str, Any]:
+        return json_format.MessageToDict(self._method.response.FromString(message), preserving_proto_field_name=True)
+
+
+def _parse(method: _Method, body: bytes) -> list[bytes]:
+    """Return the encoded requests of a body: JSON objects, one after the other; none is an empty request."""
+    text = body.decode()
+    decoder, position, messages = json.JSONDecoder(), 0, []
+    while text[position:].strip():
+        position += len(text[position:]) - len(text[position:].lstrip())
+        found, position = decoder.raw_decode(text, position)
+        if not isinstance(found, dict):
+            raise ValueError("a JSON object is needed")
+        message = json_format.ParseDict(found, method.request(), ignore_unknown_fields=True)
+        messages.append(message.SerializeToString())
+        if not method.is_streaming:
+            break
+    return messages or [method.request().SerializeToString()]
+
+
+def _metadata(headers: Mapping[str, str]) -> tuple[dict[str, str], float | None]:
+    metadata = {"grpcgateway-accept": headers.get("accept", "")}
+    for name, value in headers.items():
+        if name.startswith(_METADATA_HEADER):
+            metadata[name.removeprefix(_METADATA_HEADER)] = value
+    if "authorization" in headers:
+        metadata["authorization"] = headers["authorization"]
+    return metadata, decode_timeout(headers.get("grpc-timeout", ""))
+
+
+def _dump(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _error(status: int, code: int, text: str) -> Http1Response:
+    return Http1Response(status, _JSON, _dump({"error": text, "code": int(code), "message": text}))
+
+
+def _stream_error(code: int, text: str) -> dict[str, Any]:
+    status = _HTTP_STATUS.get(code, _OTHER_STATUS)
+    return {"grpc_code": int(code), "http_code": status, "code": int(code), "message": text}
