@@ -1,4 +1,4 @@
-"""Tables of the state and the keys in them.  All integers are big-endian, so that byte order is their order.
+r"""Tables of the state and the keys in them.  All integers are big-endian, so that byte order is their order.
 
     current      user key                                    -> KeyValue: the newest version of every living key
     history      escaped key, revision (8), kind (1)         -> KeyValue of a superseded version (kind 0); b"" for a
@@ -6,6 +6,11 @@
     events       revision (8), place within it (4)           -> kind (1), user key: what happened, in order
     leases       lease id (8)                                -> granted TTL in seconds (8), index of the grant (8)
     lease_keys   lease id (8), user key                      -> b""
+    auth         b"authEnabled" -> b"\1" or b"\0"; b"authRevision" -> 8 bytes   (these three and alarms as in etcd's file)
+    auth_users   user name                                    -> authpb.User
+    auth_roles   role name                                    -> authpb.Role
+    alarms       AlarmMember                                  -> b"", or b"\1" when the server may disarm it by itself
+    meta         b"downgrade"                                 -> version that the cluster is being downgraded to
     meta         b"state"                                    -> applied index and term, revision, compacted, scrubbed
 
 A version is stored once: in `current` until it is superseded, then in `history`; `events` point to it. Within one
@@ -22,7 +27,11 @@ EVENTS = "events"
 LEASES = "leases"
 LEASE_KEYS = "lease_keys"
 META = "meta"
-TABLES = (CURRENT, HISTORY, EVENTS, LEASES, LEASE_KEYS, META)
+AUTH = "auth"
+AUTH_USERS = "auth_users"
+AUTH_ROLES = "auth_roles"
+ALARMS = "alarms"
+TABLES = (CURRENT, HISTORY, EVENTS, LEASES, LEASE_KEYS, META, AUTH, AUTH_USERS, AUTH_ROLES, ALARMS)  # a snapshot numbers them
 
 PUT = 0
 DELETE = 1
@@ -31,6 +40,9 @@ KIND_DELETE = b"\1"
 AFTER_KINDS = b"\xff"
 
 STATE_KEY = b"state"
+DOWNGRADE_KEY = b"downgrade"
+AUTH_ENABLED_KEY = b"authEnabled"
+AUTH_REVISION_KEY = b"authRevision"
 STATE = struct.Struct(">QQQQQ")  # applied index, its term, revision, compacted revision, scrubbed revision
 LEASE = struct.Struct(">qQ")  # TTL in seconds, raft index of the grant
 _REVISION = struct.Struct(">Q")

@@ -10,17 +10,21 @@ A disk that is full at the commit is another matter: StoreFull leaves `commit`, 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-from kvstore.mvcc import commands, compaction, errors, events, layout, leases, writes
+from kvstore.mvcc import alarms, auth, commands, compaction, errors, events, layout, leases, permissions, writes
 from kvstore.mvcc.errors import Failure
 from kvstore.mvcc.hashing import hash_key_values
 from kvstore.mvcc.leases import LeaseRecord
 from kvstore.mvcc.ranges import Found, find
 from kvstore.mvcc.txns import run_txn
-from kvstore.mvcc.working import Change, Outcome, Turn, Working
+from kvstore.mvcc.working import Alarm, Change, Outcome, Turn, Working
+from kvstore.pb.auth_pb2 import User
 from kvstore.pb.rpc_pb2 import (
+    AlarmMember,
     CompactionRequest,
     DeleteRangeRequest,
+    DowngradeRequest,
     LeaseGrantRequest,
     LeaseRevokeRequest,
     PutRequest,
@@ -45,6 +49,7 @@ class StateMachine:
         self._revisions: list[tuple[int, tuple[Change, ...]]] = []  # of this turn
         self._working = self._open()
         self._told_compacted = self._working.compacted
+        self.guard = permissions.Guard(lambda: self._working)
 
     def _open(self) -> Working:
         working = Working(self._store.begin())
@@ -57,6 +62,8 @@ class StateMachine:
                 working.compacted,
                 working.scrubbed,
             ) = layout.STATE.unpack(stored)
+        auth.load(working)
+        alarms.load(working)
         return working
 
     # ---- the log's side -------------------------------------------------------------------------------------------
@@ -83,7 +90,13 @@ class StateMachine:
 
     def _run(self, index: int, term: int, data: bytes) -> Outcome:
         working = self._working
-        body, failure = _COMMANDS[data[:1]](self, index, term, data[1:])
+        command, payload = data[:1], data[1:]
+        failure: Failure | None = None
+        if working.is_auth_enabled or working.alarms or command == commands.AS_USER:
+            command, payload, failure = self._admit(command, payload)
+        body = b""
+        if failure is None:
+            body, failure = _COMMANDS[command](self, index, term, payload)
         changes = working.changes
         if changes:
             working.revision += 1
@@ -92,13 +105,24 @@ class StateMachine:
         working.applied_index, working.applied_term = index, term
         return Outcome(working.revision, body, failure)
 
+    def _admit(self, command: bytes, payload: bytes) -> tuple[bytes, bytes, Failure | None]:
+        """Take off who proposes; return the command, and why users, roles or alarms as they are now refuse it."""
+        identity = None
+        if command == commands.AS_USER:
+            identity, inner = permissions.decode_identity(payload)
+            command, payload = inner[:1], inner[1:]
+        is_login = command == commands.AUTH and payload[:1] == auth.LOGIN
+        failure = None if is_login else self.guard.refuse(identity, command, payload)
+        return command, payload, failure or alarms.refuse(self._working, command, payload)
+
     def _refuse_for_space(self, index: int, term: int) -> Outcome:
-        told, granted = list(self._revisions), list(self._working.lease_changes)
+        told, former = list(self._revisions), self._working
         self._working.transaction.abort()
         self._working = self._open()
         for entry in self._batch:
             self._run(*entry)
-        self._revisions, self._working.lease_changes = told, granted
+        self._revisions = told
+        self._working.lease_changes, self._working.token_changes = former.lease_changes, former.token_changes
         self.skip(index, term)
         self.commit()  # now, so that a replay cannot find room for what was refused
         return Outcome(self._working.revision, failure=errors.NO_SPACE)
@@ -110,12 +134,19 @@ class StateMachine:
     def end_of_turn(self) -> None:
         """Tell the listeners what the entries since the last turn did, if anything."""
         working = self._working
-        if not self._revisions and not working.lease_changes and working.compacted == self._told_compacted:
+        is_quiet = not self._revisions and not working.lease_changes and not working.token_changes
+        if is_quiet and working.compacted == self._told_compacted:
             return
         self._told_compacted = working.compacted
-        turn = Turn(working.revision, tuple(self._revisions), tuple(working.lease_changes), working.compacted)
+        turn = Turn(
+            working.revision,
+            tuple(self._revisions),
+            tuple(working.lease_changes),
+            working.compacted,
+            tuple(working.token_changes),
+        )
         self._revisions = []
-        working.lease_changes = []
+        working.lease_changes, working.token_changes = [], []
         for listener in self._listeners:
             listener(turn)
 
@@ -200,6 +231,15 @@ class StateMachine:
             writes.revoke_lease(self._working, lease)
         return b"", None
 
+    def _auth(self, index: int, term: int, payload: bytes) -> tuple[bytes, Failure | None]:
+        return auth.run(self._working, index, payload)
+
+    def _alarm(self, index: int, term: int, payload: bytes) -> tuple[bytes, Failure | None]:
+        return alarms.change(self._working, payload), None
+
+    def _downgrade(self, index: int, term: int, payload: bytes) -> tuple[bytes, Failure | None]:
+        return alarms.change_downgrade(self._working, payload)
+
     # ---- reads, of all that is applied ----------------------------------------------------------------------------
 
     @property
@@ -260,6 +300,32 @@ class StateMachine:
             return errors.COMPACTED
         return hash_key_values(self._working, revision or self.revision)
 
+    def ask_auth(self, request: Any) -> Any:
+        """Answer one of `auth.ask`'s questions, or return a Failure."""
+        return auth.ask(self._working, request)
+
+    def user(self, name: str) -> User | None:
+        """Return a user, with the hash of the password."""
+        return auth.find_user(self._working, name)
+
+    @property
+    def alarms(self) -> dict[Alarm, bool]:
+        """The alarms that are raised, by (member id, type); True for one that the server may disarm. Read only."""
+        return self._working.alarms
+
+    def listed_alarms(self, alarm: int = 0) -> list[AlarmMember]:
+        """Return the alarms of one type, or all."""
+        return list(alarms.listed(self._working, alarm))
+
+    @property
+    def downgrade_target(self) -> str:
+        """The version that the cluster is being taken down to; "" for none."""
+        return (self._working.transaction.get(layout.META, layout.DOWNGRADE_KEY) or b"").decode()
+
+    def check_downgrade(self, request: DowngradeRequest) -> Failure | None:
+        """Return what is wrong with a request to validate, start or end a downgrade."""
+        return alarms.check_downgrade(self._working, request)
+
     def size(self) -> Size:
         """Return the size of the store in bytes."""
         return self._store.size()
@@ -273,4 +339,8 @@ _COMMANDS: dict[bytes, _Command] = {
     commands.LEASE_GRANT: StateMachine._lease_grant,
     commands.LEASE_REVOKE: StateMachine._lease_revoke,
     commands.LEASE_EXPIRE: StateMachine._lease_expire,
+    commands.AUTH: StateMachine._auth,
+    commands.ALARM: StateMachine._alarm,
+    commands.AUTO_COMPACT: StateMachine._compact,
+    commands.DOWNGRADE: StateMachine._downgrade,
 }

@@ -4,12 +4,14 @@ Change and Outcome are made for every write: as NamedTuples they cost a third of
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from kvstore.mvcc.errors import Failure
 from kvstore.storage.port import Transaction
 
-__all__ = ["Change", "LeaseChange", "Outcome", "Turn", "Working"]
+__all__ = ["Alarm", "Change", "LeaseChange", "Outcome", "Permissions", "TokenChange", "Turn", "Working"]
+
+Alarm = tuple[int, int]  # member id, etcdserverpb.AlarmType
 
 
 class Change(NamedTuple):
@@ -31,6 +33,23 @@ class LeaseChange:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenChange:
+    """`token` was issued to `user`; without a token: those of `user` are void; without a user too: all are."""
+
+    user: str = ""
+    token: str = ""
+
+
+class Permissions(Protocol):
+    """What one user may do, worked out of the roles: kvstore.mvcc.permissions.Granted."""
+
+    @property
+    def is_root(self) -> bool: ...
+    def may_read(self, key: bytes, range_end: bytes = b"") -> bool: ...
+    def may_write(self, key: bytes, range_end: bytes = b"") -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """What one turn did: `revisions` in order, each with its changes in order."""
 
@@ -38,6 +57,7 @@ class Turn:
     revisions: tuple[tuple[int, tuple[Change, ...]], ...]
     leases: tuple[LeaseChange, ...]
     compacted: int  # of the store after the turn
+    tokens: tuple[TokenChange, ...] = ()
     restored: bool = False  # the whole state was replaced: what listeners remember is void
 
 
@@ -61,6 +81,11 @@ class Working:
     scrubbed: int = 0  # what compaction made garbage is gone up to here
     changes: list[Change] = field(default_factory=list)
     lease_changes: list[LeaseChange] = field(default_factory=list)
+    token_changes: list[TokenChange] = field(default_factory=list)
+    is_auth_enabled: bool = False
+    auth_revision: int = 1  # grows with each change of users and roles
+    permissions: dict[str, Permissions] = field(default_factory=dict)  # a cache by user, void when a role changes
+    alarms: dict[Alarm, bool] = field(default_factory=dict)  # those raised; True: by the server, which may disarm it
 
     @property
     def seen_revision(self) -> int:
