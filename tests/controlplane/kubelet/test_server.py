@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import json
 import ssl
@@ -211,7 +212,8 @@ async def test_what_is_no_http_closes_the_connection(tmp_path: Path, pki: Path) 
             assert b"400" in await reader.read()
         async with client.open("apiserver") as (reader, writer):
             writer.write(b"GET /" + b"x" * 100_000)
-            assert await reader.read() == b""
+            with contextlib.suppress(ConnectionResetError):  # what it did not read may be answered by a reset
+                assert await reader.read() == b""
 
 
 async def test_a_simulated_node_without_a_certificate_serves_nothing() -> None:

@@ -13,11 +13,13 @@ from controlplane.apiserver import discovery
 from controlplane.apiserver.openapi import V2_PROTOBUF, OpenApi
 from controlplane.objects.scheme import Scheme
 
-KUBECTL = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")
+BIN = Path(sys.executable).parent
+FETCHED = BIN.parent / "tools" / "kubectl-1.37"  # by make tools
+KUBECTL = str(FETCHED) if FETCHED.exists() else shutil.which("kubectl", path=str(BIN))
 SCHEME = Scheme.load()
 DOCUMENTS = OpenApi(SCHEME)
 
-pytestmark = pytest.mark.skipif(KUBECTL is None, reason="no kubectl in the environment or on PATH")
+pytestmark = pytest.mark.skipif(KUBECTL is None, reason="no kubectl 1.37: make tools")
 
 
 def answer(path: str) -> tuple[bytes, str] | None:
