@@ -1,0 +1,66 @@
+"""The same control plane on a real etcd: storage is any etcd v3 cluster."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cluster import Cluster, default_kubectl, eventually, free_base_port
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def etcd_endpoint(tmp_path: Path) -> Iterator[str]:
+    """One real etcd, for the time of a test."""
+    program = shutil.which("etcd")
+    if program is None:
+        pytest.skip("no etcd on PATH: make tools installs etcd-server where it may")
+    port = free_base_port() + 90
+    client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}"
+    command = [
+        program,
+        "--data-dir",
+        str(tmp_path / "etcd"),
+        "--listen-client-urls",
+        client,
+        "--advertise-client-urls",
+        client,
+    ]
+    command += [
+        "--listen-peer-urls",
+        peer,
+        "--initial-advertise-peer-urls",
+        peer,
+        "--initial-cluster",
+        f"default={peer}",
+    ]
+    with (tmp_path / "etcd.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            yield client
+        finally:
+            process.terminate()
+
+
+def test_a_cluster_on_etcd_runs_keeps_and_finds_its_objects(tmp_path: Path, etcd_endpoint: str) -> None:
+    kubectl = default_kubectl()
+    if kubectl is None:
+        pytest.skip("no kubectl: `make tools` could not fetch one")
+    cluster = Cluster(tmp_path / "state", free_base_port(), kubectl)
+    try:
+        cluster.up("--masters", "2", "--nodes", "1", "--etcd-endpoints", etcd_endpoint)
+        assert not any(name.startswith("kv-") for name in cluster.status())
+        cluster.kubectl("create", "deployment", "web", "--image=x", "--replicas=2", "--", "sleep", "600")
+        cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        cluster.kubectl("set", "env", "deployment/web", "A=b")
+        cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        cluster.pilothouse("down")
+        cluster.pilothouse("up")
+        eventually("its pods run again", lambda: len(cluster.ready_pods("app=web")) == 2)
+        cluster.kubectl("delete", "deployment", "web", "--cascade=foreground", "--timeout=60s")
+        eventually("its pods are gone", lambda: not cluster.get("pods", "-l", "app=web")["items"])
+    finally:
+        cluster.pilothouse("down", check=False)
+    assert not cluster.marked_processes()
