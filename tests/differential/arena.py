@@ -1,0 +1,129 @@
+"""The servers of a run (real processes), and the comparison."""
+
+import asyncio
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import Message
+
+from kvstore.pb import rpc_pb2 as rpc
+from tests.differential.known import known_difference
+from tests.differential.session import Session
+from tests.differential.steps import Ask, Step, Watch
+from tests.kvstore.api.processes import ROOT, Process, free_ports
+
+EVENTS_SECONDS = 10.0
+READY = "ready to serve client requests"
+PROGRAMS = {
+    "etcd 3.4": [shutil.which("etcd") or "/usr/bin/etcd"],
+    "etcd 3.5": [str(ROOT / ".venv" / "tools" / "etcd-3.5")],
+    "ours": [sys.executable, "-m", "kvstore.command"],
+}
+
+
+def peers() -> list[str]:
+    """Return the kinds of real etcd that are here."""
+    return [name for name, command in PROGRAMS.items() if name != "ours" and Path(command[0]).exists()]
+
+
+@contextmanager
+def running(kind: str, directory: Path) -> Iterator[str]:
+    """Run one member of a kind; yield its endpoint."""
+    client, peer = free_ports(2)
+    client_url, peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
+    folder = directory / kind.replace(" ", "-")
+    process = Process(
+        [*PROGRAMS[kind], "--name=one", f"--data-dir={folder}", f"--listen-client-urls={client_url}",
+         f"--advertise-client-urls={client_url}", f"--listen-peer-urls={peer_url}",
+         f"--initial-advertise-peer-urls={peer_url}", f"--initial-cluster=one={peer_url}"],
+        directory / f"{folder.name}.log", READY,
+    )  # fmt: skip
+    process.start()
+    try:
+        process.wait_ready()
+        yield f"127.0.0.1:{client}"
+    finally:
+        process.end()
+
+
+class Arena:
+    """Ours and its peers, fed alike."""
+
+    def __init__(self, endpoints: dict[str, str]) -> None:
+        self._news = asyncio.Event()
+        self._sessions = {kind: Session(kind, endpoint, self._news.set) for kind, endpoint in endpoints.items()}
+        self.ours = self._sessions["ours"]
+        self.peers = [session for kind, session in self._sessions.items() if kind != "ours"]
+
+    async def close(self) -> None:
+        for session in self._sessions.values():
+            await session.close()
+
+    async def play(self, sequence: Sequence[Step]) -> None:
+        """Perform a sequence on all; raises AssertionError where ours is not like the peers."""
+        sessions = [self.ours, *self.peers]
+        await asyncio.gather(*(session.reset() for session in sessions))
+        for step in playable(sequence):
+            ours, *others = await asyncio.gather(*(session.perform(step) for session in sessions))
+            for peer, theirs in zip(self.peers, others):
+                if ours != theirs and known_difference(peer.name, step, ours, theirs) is None:
+                    raise AssertionError(f"{step}\n{peer.name} answers:\n{shown(theirs)}\nours answers:\n{shown(ours)}")
+        await self._compare_events()
+
+    async def _compare_events(self) -> None:
+        sessions = [self.ours, *self.peers]
+        newest = await asyncio.gather(*(session.fence() for session in sessions))
+        try:
+            async with asyncio.timeout(EVENTS_SECONDS):
+                for peer in self.peers:
+                    await self._same_events(peer)
+        except TimeoutError:
+            for peer in self.peers:
+                assert self.ours.events() == peer.events(), f"other events than {peer.name}"
+            raise
+        ours, *others = await asyncio.gather(*(session.progress(last) for session, last in zip(sessions, newest)))
+        for peer, theirs in zip(self.peers, others):
+            assert ours == theirs, f"progress: {peer.name} says {theirs}, ours {ours}"
+
+    async def _same_events(self, peer: Session) -> None:
+        """A watcher that begins in the past is behind the fence for a while: wait for what is still to come."""
+        while self.ours.events() != peer.events():
+            self._news.clear()
+            await self._news.wait()
+
+
+def playable(sequence: Sequence[Step]) -> Iterator[Step]:
+    """Leave out a Compact after a watch of the past: whether that has caught up by then is nobody's promise."""
+    is_behind = False
+    for step in sequence:
+        if isinstance(step, Watch) and step.request.start_revision > 0:
+            is_behind = True
+        if not (is_behind and isinstance(step, Ask) and isinstance(step.request, rpc.CompactionRequest)):
+            yield step
+
+
+def shown(answer: Any) -> str:
+    """Return an answer as text."""
+    if isinstance(answer, list):
+        return "\n".join(map(shown, answer))
+    return f"{answer.DESCRIPTOR.name} {answer}" if isinstance(answer, Message) else repr(answer)
+
+
+@contextmanager
+def open_arena(directory: Path, runner: asyncio.Runner) -> Iterator[Arena]:
+    """Run all servers that are here, and connect to them."""
+    with ExitStack() as stack:
+        endpoints = {kind: stack.enter_context(running(kind, directory)) for kind in ("ours", *peers())}
+
+        async def make() -> Arena:
+            return Arena(endpoints)
+
+        arena = runner.run(make())
+        try:
+            yield arena
+        finally:
+            runner.run(arena.close())
