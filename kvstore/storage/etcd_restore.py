@@ -3,13 +3,14 @@
 Records are read in the order of their revisions and applied like the writes they were, so that versions, history,
 events and leases come out as if this store had seen them. What the snapshot calls compacted is scrubbed away.
 
+Users, roles and whether auth is on come along; alarms do not: they speak of members of the old cluster.
+
 Revisions never go back: whoever watched the old cluster may have seen more of it than the snapshot holds. So the
 restored revision is `bump_revision` above the snapshot's, and all below is compacted: a watcher is told to begin anew
 instead of missing what was lost. Keys keep their own revisions. `bump_revision` 0 restores the exact state.
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -18,6 +19,7 @@ from kvstore.mvcc import compaction, layout
 from kvstore.mvcc.working import Working
 from kvstore.pb.kv_pb2 import KeyValue
 from kvstore.storage.bbolt import BadBoltFile, BoltFile, Buffer
+from kvstore.storage.etcd_snapshot import SAME_TABLES
 from kvstore.storage.port import OrderedStore, Transaction
 
 __all__ = ["BadHash", "Bump", "Restored", "check_hash", "restore_state"]
@@ -30,8 +32,6 @@ _SCRUB_EVENTS = 10_000
 _LEASE_ID, _LEASE_TTL = 1, 2  # fields of leasepb.Lease
 _KEY_BYTES = 17
 _UNSIGNED = (1 << 64) - 1
-
-Extra = Callable[[Transaction, BoltFile], None]
 
 
 class BadHash(Exception):
@@ -69,12 +69,10 @@ def check_hash(buffer: Buffer) -> None:
         raise BadHash(f"expected sha256 {buffer[end:].hex()}, got {found.hexdigest()}")
 
 
-def restore_state(
-    file: BoltFile, store: OrderedStore, *, index: int, term: int, bump: Bump, extra: tuple[Extra, ...] = ()
-) -> Restored:
+def restore_state(file: BoltFile, store: OrderedStore, *, index: int, term: int, bump: Bump) -> Restored:
     """Fill the empty `store` (tables of layout.TABLES), durably; its newest applied entry is `index` of `term`.
 
-    `extra` are told to take over what else the file holds. Raises BadBoltFile; the store is of no use then.
+    Raises BadBoltFile; the store is of no use then.
     """
     writer = _Writer(store)
     leases = _restore_leases(file, writer)
@@ -87,8 +85,9 @@ def restore_state(
         _restore_version(writer, leases, revision, stored_key[_KEY_BYTES:] == b"t", value)
     working = _finish(file, writer, bump)
     working.applied_index, working.applied_term = index, term
-    for restore in extra:
-        restore(working.transaction, file)
+    for bucket, table in SAME_TABLES.items():
+        for record in file.records(bucket):
+            working.transaction.put(table, *record)
     state = layout.STATE.pack(index, term, working.revision, working.compacted, working.scrubbed)
     working.transaction.put(layout.META, layout.STATE_KEY, state)
     working.transaction.commit()

@@ -3,7 +3,7 @@
     key               revision (8) "_" place within it (8) ["t" for a tombstone]   -> KeyValue; of a tombstone its key
     lease             lease id (8)                                                 -> leasepb.Lease
     meta              consistent_index, term (8 each); confState (JSON); scheduledCompactRev, finishedCompactRev (17)
-    auth authUsers authRoles alarm                                                 as AuthRows has them
+    auth authUsers authRoles alarm                                                 as our tables have them
     members           id in hexadecimal                                            -> member (JSON)
     members_removed cluster                                                        empty
 
@@ -13,7 +13,7 @@ neither a storage version nor a cluster version is written, which would only kee
 etcd orders versions by revision. Those after the compacted revision come from `events`, in order already. Those that
 were newest at the compaction are found by key, and sorted by revision in runs on disk: memory stays bounded.
 
-    snapshot = EtcdSnapshot(view, members=..., auth=...)     the view is its own from here on
+    snapshot = EtcdSnapshot(view, members=...)               the view is its own from here on
     for _ in snapshot.prepare(): ...                         pauses; then snapshot.size_bytes is known
     for piece in snapshot.pieces(): ...                      the file, then 32 bytes: its SHA-256; b"" is a pause
     snapshot.close()
@@ -24,7 +24,7 @@ import heapq
 import json
 import struct
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol
@@ -35,7 +35,7 @@ from kvstore.pb.kv_pb2 import KeyValue
 from kvstore.storage.bbolt import Bucket, Image, Record
 from kvstore.storage.port import View
 
-__all__ = ["EtcdSnapshot", "MemberRow", "revision_key"]
+__all__ = ["LAYOUT_VERSION", "SAME_TABLES", "EtcdSnapshot", "MemberRow", "revision_key"]
 
 LAYOUT_VERSION = "3.5.0"  # of the oldest etcd that knows every key that is written
 PAUSE_ROWS = 256  # looked at between two pauses
@@ -45,7 +45,8 @@ _REVISION = struct.Struct(">QcQ")
 _ROW = struct.Struct(">QBI")  # revision, whether it is in `current`, length of the key
 _NUMBER = struct.Struct(">Q")
 
-_EMPTY_UNLESS_GIVEN = (b"alarm", b"auth", b"authRoles", b"authUsers", b"cluster", b"members_removed")
+_EMPTY = (b"cluster", b"members_removed")
+SAME_TABLES = {b"auth": layout.AUTH, b"authUsers": layout.AUTH_USERS, b"authRoles": layout.AUTH_ROLES}
 
 _Row = tuple[int, int, bytes]
 
@@ -71,26 +72,20 @@ def revision_key(revision: int, place: int = 0, *, is_tombstone: bool = False) -
 
 
 class EtcdSnapshot:
-    """One consistent view as etcd's file. `extra`: records of more buckets (auth, authUsers, authRoles, alarm)."""
+    """One consistent view as etcd's file. `folder`: where a large state is sorted; the system's by default."""
 
-    def __init__(
-        self,
-        view: View,
-        *,
-        members: Sequence[MemberRow] = (),
-        extra: Mapping[bytes, Sequence[Record]] | None = None,
-        folder: Path | None = None,
-    ) -> None:
+    def __init__(self, view: View, *, members: Sequence[MemberRow] = (), folder: Path | None = None) -> None:
         self._view = view
         self._survivors = _Runs(folder)
         stored = view.get(layout.META, layout.STATE_KEY)
         state = (0, 0, 1, 0, 0) if stored is None else layout.STATE.unpack(stored)
         self.index, self.term, self.revision, self.compacted, _ = state
         rows: dict[bytes, Sequence[Record]] = {
-            **dict.fromkeys(_EMPTY_UNLESS_GIVEN, ()),
+            **dict.fromkeys(_EMPTY, ()),
+            **{bucket: tuple(view.scan(table)) for bucket, table in SAME_TABLES.items()},
+            b"alarm": [(alarm, b"") for alarm in view.keys(layout.ALARMS)],
             b"members": sorted(_member(member) for member in members),
             b"meta": sorted(self._meta(members)),
-            **(extra or {}),
         }
         self._image = Image(
             [
