@@ -1,6 +1,7 @@
 """HTTP/1.1 on the port that speaks gRPC: health, metrics, version, the JSON gateway.  Parsing is httptools'.
 
-Requests of a connection are answered one after the other; while one is being answered no more is read than has arrived.
+Requests of a connection are answered one after the other; while one is being answered only a few more are read. Reading
+goes on, so that a client's leaving ends an answer that is still waited for (a lock, a watch).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import httptools
 from kvstore.rpc.limits import Limits
 
 logger = logging.getLogger("kvstore.rpc")
+
+WAITING_REQUESTS = 8  # of one connection, behind the one that is being answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,8 @@ class Http1Session:
         except (httptools.HttpParserError, ValueError):
             self._refusal = self._refusal or HTTPStatus.BAD_REQUEST
         self._serve()
+        if self._task is not None and len(self._requests) >= WAITING_REQUESTS:
+            self._owner.set_reading(False)
 
     def lose(self) -> None:
         """The client is gone."""
@@ -178,7 +183,6 @@ class Http1Session:
             if isinstance(answer, Http1Response) and isinstance(answer.body, bytes):
                 self._write_whole(request, answer, answer.body, keep_alive)
                 continue
-            self._owner.set_reading(False)
             self._task = asyncio.get_running_loop().create_task(self._answer(request, answer, keep_alive))
         if self._refusal is not None and self._task is None and not self._is_closing:
             self._owner.write(_head(self._refusal, {"content-length": "0"}, False))

@@ -123,6 +123,47 @@ async def test_an_iterator_is_sent_in_chunks_and_closed_when_the_client_leaves()
     await server.stop()
 
 
+async def test_an_answer_that_is_waited_for_ends_when_the_client_leaves() -> None:
+    left = asyncio.Event()
+
+    async def wait(request: Http1Request) -> Http1Response:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            left.set()
+        raise AssertionError
+
+    server = Server({}, http1=wait)
+    await server.start("127.0.0.1", 0)
+    raw = await connect(server)
+    raw.writer.write(b"GET /a HTTP/1.1\r\n\r\n")
+    await raw.writer.drain()
+    raw.writer.close()
+    await left.wait()
+    await server.stop()
+
+
+async def test_few_requests_wait_behind_one_that_takes_long() -> None:
+    goes_on = asyncio.Event()
+    asked: list[str] = []
+
+    async def wait(request: Http1Request) -> Http1Response:
+        asked.append(request.path)
+        await goes_on.wait()
+        return Http1Response(200, body=request.path.encode())
+
+    server = Server({}, http1=wait)
+    await server.start("127.0.0.1", 0)
+    raw = await connect(server)
+    paths = [f"/{number:04}" for number in range(2000)]
+    raw.writer.write(b"".join(f"GET {path} HTTP/1.1\r\n\r\n".encode() for path in paths))
+    goes_on.set()
+    assert [(await raw.ask(b""))[1].decode() for _ in paths] == paths
+    assert asked == paths
+    raw.writer.close()
+    await server.stop()
+
+
 async def test_a_bug_in_the_handler_is_a_500(caplog: pytest.LogCaptureFixture) -> None:
     def handler(request: Http1Request) -> Http1Response:
         raise ZeroDivisionError
