@@ -10,7 +10,16 @@ import pytest
 
 from controlplane.objects.apply import ConfigurationError, ConflictError, View, apply, tracked
 from tests.controlplane.objects.apply.support import (
-    LATER, SCHEME, config_map, deployment, entry, fields, plain, request, service, view,
+    LATER,
+    SCHEME,
+    config_map,
+    deployment,
+    entry,
+    fields,
+    plain,
+    request,
+    service,
+    view,
 )  # fmt: skip
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -88,7 +97,7 @@ def test_managers_who_agree_share() -> None:
     live = apply(request(config_map(), "m1"), None, config_map({"k": "v"}))
     found = apply(request(config_map(), "m2"), live, config_map({"k": "v"}))
     assert fields(found, "m1") == fields(found, "m2") == {"f:data": {"f:k": {}}}
-    with pytest.raises(ConflictError, match='conflict with "m1": .data.k'):
+    with pytest.raises(ConflictError, match=r'conflict with "m1": \.data\.k'):
         apply(request(config_map(), "m2"), found, config_map({"k": "w"}))
 
 
@@ -123,7 +132,7 @@ def test_replicas_can_be_handed_over_to_an_autoscaler() -> None:
 
 def test_fields_that_nobody_owned_belong_to_before_first_apply() -> None:
     live = config_map({"k": "v"}, uid="u")
-    with pytest.raises(ConflictError, match='conflict with "before-first-apply" using v1: .data.k'):
+    with pytest.raises(ConflictError, match=r'conflict with "before-first-apply" using v1: \.data\.k'):
         apply(request(live, "m1"), live, config_map({"k": "w"}))
     found = apply(request(live, "m1"), live, config_map({"k": "v"}))
     assert fields(found, "before-first-apply") == {"f:data": {".": {}, "f:k": {}}}
@@ -143,7 +152,7 @@ def test_atomic_lists_change_owner_as_a_whole() -> None:
 
 
 def test_a_configuration_with_unknown_fields_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="spec.foo: field not declared in schema"):
+    with pytest.raises(ConfigurationError, match=r"spec\.foo: field not declared in schema"):
         apply(request(deployment([]), "m1"), None, deployment([], foo=1))
 
 
@@ -167,7 +176,7 @@ def test_kubectl_takes_over_what_its_client_side_apply_wrote() -> None:
 def test_kubectl_does_not_take_what_changed_since_its_client_side_apply() -> None:
     live = client_side(config_map({"k": "v"}))
     edited = tracked(request(live, "kubectl-edit"), live, {**live, "data": {"k": "x"}})
-    with pytest.raises(ConflictError, match='conflict with "kubectl-edit" using v1: .data.k'):
+    with pytest.raises(ConflictError, match=r'conflict with "kubectl-edit" using v1: \.data\.k'):
         apply(request(live, "kubectl"), edited, config_map({"k": "w"}))
 
 
