@@ -1,7 +1,8 @@
 """The node's HTTPS endpoint: who holds a client certificate of the cluster's CA may ask, everybody else gets 401.
 
     /healthz  /pods  /metrics/resource  /stats/summary  /containerLogs/NAMESPACE/POD/CONTAINER
-A small HTTP/1.1 server on asyncio streams, GET only, one answer at a time on a connection.
+    /exec  /attach  /portForward    (streaming/endpoint.py): only for members of system:masters, as the API server is one
+A small HTTP/1.1 server on asyncio streams, GET only but for upgrades, one answer at a time on a connection.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,10 +30,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("controlplane.kubelet")
 
-HEAD_LIMIT_BYTES = 16 * 1024
+HEAD_LIMIT_BYTES = 64 * 1024
 IDLE_SECONDS = 120.0
 LOG_TIME = "%Y-%m-%dT%H:%M:%S.%f000Z"
-REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed"}
+MASTERS = "system:masters"
+STREAMING = ("/exec/", "/attach/", "/portForward/")
+REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    500: "Internal Server Error",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +109,40 @@ class KubeletServer:
         if len(words) != 3:
             await _send(writer, Answer(400, b"bad request\n"), keep=False)
             return False
-        headers = rest.decode("latin-1").lower()
-        keep = "connection: close" not in headers and words[2] == "HTTP/1.1" and "content-length" not in headers
-        if not writer.get_extra_info("peercert"):
+        headers = _headers(rest)
+        keep = "close" not in headers.get("connection", "").lower() and words[2] == "HTTP/1.1"
+        keep = keep and "content-length" not in headers
+        certificate = writer.get_extra_info("peercert")
+        if not certificate:
             answer = Answer(401, b"Unauthorized\n")
+        elif words[1].startswith(STREAMING):
+            refusal = await self._stream(certificate, words, headers, (reader, writer))
+            if refusal is None:
+                return False
+            answer, keep = refusal, False
         elif words[0] not in ("GET", "HEAD"):
             answer = Answer(405, b"Method Not Allowed\n")
         else:
             answer = self.answer(words[1])
         return await self._deliver(writer, answer, keep) and keep
+
+    async def _stream(
+        self,
+        certificate: Mapping[str, Any],
+        words: Sequence[str],
+        headers: Mapping[str, str],
+        pipes: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    ) -> Answer | None:
+        """Serve an upgraded connection to its end: None. Or say why not."""
+        from controlplane.kubelet.streaming import endpoint
+
+        if MASTERS not in organizations(certificate):
+            return Answer(403, b"Forbidden: only the API server may use the streams of a node\n")
+        try:
+            await endpoint.serve(self._agent, words[0], words[1], headers, pipes)
+        except endpoint.Refused as refused:
+            return Answer(refused.status, refused.text.encode())
+        return None
 
     async def _deliver(self, writer: asyncio.StreamWriter, answer: Answer, keep: bool) -> bool:
         if answer.chunks is None:
@@ -189,6 +225,22 @@ class KubeletServer:
             limit_bytes=_count(query, "limitBytes"),
             since=since.astimezone(UTC).strftime(LOG_TIME) if since is not None else "",
         )
+
+
+def organizations(certificate: Mapping[str, Any]) -> list[str]:
+    """The groups that a client certificate (as ssl's getpeercert gives it) names."""
+    return [value for names in certificate.get("subject", ()) for kind, value in names if kind == "organizationName"]
+
+
+def _headers(text: bytes) -> dict[str, str]:
+    """Header lines by lower-case name; the values of repeated ones are joined by commas."""
+    found: dict[str, str] = {}
+    for line in text.decode("latin-1").split("\r\n"):
+        name, _, value = line.partition(":")
+        if name:
+            name, value = name.lower(), value.strip()
+            found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def _count(query: Mapping[str, str], name: str) -> int | None:

@@ -88,6 +88,9 @@ async def make_request(shared: Shared, pod: Pod, action: Start, volumes: PodVolu
         user_id=user,
         group_id=group,
         memory_limit_bytes=memory_limit_bytes(container),
+        stdin=bool(container.get("stdin")),
+        stdin_once=bool(container.get("stdinOnce")),
+        tty=bool(container.get("tty")),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from controlplane.kubelet.model import Instance
 from controlplane.kubelet.runtimes import proc
+from controlplane.kubelet.runtimes.interactive import Descriptor, set_size
 from controlplane.kubelet.runtimes.logs import LogWriter
 from controlplane.kubelet.runtimes.port import StartRequest
 
@@ -37,6 +38,8 @@ class Container:
         self.start_error = ""
         self.out_of_memory = False
         self.cpu_seconds = 0.0
+        self.input: Descriptor | None = None
+        self.listeners: set[Callable[[str, bytes], None]] = set()  # each gets its output, and b"" at the end
         self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
         self._pidfd = os.pidfd_open(process.pid)
@@ -48,8 +51,10 @@ class Container:
         """The container's id without the runtime's scheme."""
         return self.instance.container_id.partition("://")[2]
 
-    def open(self, pipes: Iterable[tuple[str, int]]) -> None:
-        """Begin to read its output (stream name, descriptor) and to wait for its end."""
+    def open(self, pipes: Iterable[tuple[str, int]], input: int = -1) -> None:
+        """Begin to read its output (stream name, descriptor) and to wait for its end. `input`: where it reads from, or -1."""
+        if input >= 0:
+            self.input = Descriptor(input)
         for stream, descriptor in pipes:
             os.set_blocking(descriptor, False)
             self._pipes[descriptor] = stream
@@ -81,7 +86,9 @@ class Container:
         except OSError:
             data = b""
         if data:
-            self.writer.write(self._pipes[descriptor], data)
+            stream = self._pipes[descriptor]
+            self.writer.write(stream, data)
+            self._tell(stream, data)
             return
         self._close_pipe(descriptor)
 
@@ -101,6 +108,19 @@ class Container:
             for descriptor in list(self._pipes):
                 self._close_pipe(descriptor)
         self.writer.close()
+        if self.input is not None:
+            self.input.close()
+        self._tell("", b"")
+
+    def _tell(self, stream: str, data: bytes) -> None:
+        for listener in list(self.listeners):
+            listener(stream, data)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Set the size of its terminal, if it has one."""
+        if self.request.tty:
+            for descriptor in self._pipes:
+                set_size(descriptor, columns, rows)
 
 
 def finished_reason(code: int, container: Container) -> tuple[str, str]:

@@ -37,6 +37,7 @@ class Helper:
         hostname: str = "",
         isolation: str = "none",
         join: int = 0,
+        terminal: bool = False,
     ) -> dict[str, object]:
         """What sandbox.py is told; see there."""
         return {
@@ -50,10 +51,13 @@ class Helper:
             "root": str(self.empty),
             "mounts": list(mounts),
             "join": join,
+            "terminal": terminal,
             "parent": os.getpid(),
         }
 
-    def spawn(self, spec: Mapping[str, object], stdout: int, stderr: int) -> tuple[subprocess.Popen[bytes], int]:
+    def spawn(
+        self, spec: Mapping[str, object], stdout: int, stderr: int, stdin: int = subprocess.DEVNULL
+    ) -> tuple[subprocess.Popen[bytes], int]:
         """Start the helper; (the process, the read end of its error pipe)."""
         memory = os.memfd_create("spec")
         errors, errors_end = os.pipe()
@@ -63,7 +67,7 @@ class Helper:
             library_path = {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
             process = subprocess.Popen(
                 [sys.executable, "-S", "-E", "-I", str(self._program), str(memory), str(errors_end)],
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
                 env=library_path,

@@ -6,6 +6,7 @@ only the newest attempt. `changed` is called on the loop's thread whenever `inst
 
 from __future__ import annotations
 
+from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -47,6 +48,9 @@ class StartRequest:
     user_id: int | None = None
     group_id: int | None = None
     memory_limit_bytes: int = 0  # 0: no limit
+    stdin: bool = False  # its standard input stays open for those who attach
+    stdin_once: bool = False  # ... and ends with the first of them
+    tty: bool = False  # its streams are a terminal
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -91,6 +95,32 @@ class NoLog(Exception):
     """There is no such log: the container has not run yet, or there was no previous attempt."""
 
 
+class NotRunning(Exception):
+    """The container does not run now, so nothing can be executed in it or attached to it."""
+
+
+class RunningCommand(Protocol):
+    """A program whose streams are in our hands: one executed inside a container, or a container that one is attached to."""
+
+    async def read(self, stream: str) -> bytes:
+        """Some output of "stdout" or "stderr" (a terminal has the first only); b"" at its end."""
+
+    async def write(self, data: bytes) -> None:
+        """Give it input; waits while it does not read. What it no longer reads is dropped."""
+
+    def end_input(self) -> None:
+        """No more input."""
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Set the size of its terminal, if it has one."""
+
+    async def wait(self) -> int:
+        """Its exit code, 128 + n for signal n."""
+
+    async def close(self) -> None:
+        """Let go: an executed command that still runs is killed, an attached container is left alone."""
+
+
 class Runtime(Protocol):
     """The port. Every implementation passes tests/controlplane/kubelet/runtime_contract.py."""
 
@@ -112,6 +142,15 @@ class Runtime(Protocol):
 
     async def execute(self, key: ContainerKey, command: Sequence[str], timeout_seconds: float) -> ExecResult:
         """Run a command inside the running container. TimeoutError when it took too long (it is killed)."""
+
+    async def begin(self, key: ContainerKey, command: Sequence[str], *, stdin: bool, tty: bool) -> RunningCommand:
+        """Start a command inside the running container. NotRunning; StartFailed when it cannot be executed."""
+
+    def attach(self, key: ContainerKey, *, stdin: bool) -> RunningCommand:
+        """The running container's own streams, from now on. NotRunning."""
+
+    async def connect(self, pod_uid: str, address: str, port: int) -> tuple[StreamReader, StreamWriter]:
+        """A connection to what the pod itself serves on a port. OSError when it serves nothing there."""
 
     def usage(self) -> Mapping[ContainerKey, Usage]:
         """What the running containers use, read once for all."""

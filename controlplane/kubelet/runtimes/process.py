@@ -20,11 +20,14 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from controlplane.kubelet.model import Exit, Instance
-from controlplane.kubelet.runtimes import proc
+from controlplane.kubelet.runtimes import listeners, proc
+from controlplane.kubelet.runtimes.attachment import Attachment
 from controlplane.kubelet.runtimes.container import Container, finished_reason
 from controlplane.kubelet.runtimes.helper import Helper, collect, reaped, started
+from controlplane.kubelet.runtimes.interactive import begin, wire
 from controlplane.kubelet.runtimes.logs import LogWriter, read_log, rotated
 from controlplane.kubelet.runtimes.port import (
     ContainerKey,
@@ -32,6 +35,8 @@ from controlplane.kubelet.runtimes.port import (
     LogOptions,
     Mount,
     NoLog,
+    NotRunning,
+    RunningCommand,
     StartFailed,
     StartRequest,
     Usage,
@@ -91,8 +96,13 @@ class ProcessRuntime:
         mounts = [(str(self._helper.empty), "/pilothouse-isolation-test/volume", True)]
         spec = self._helper.spec(["/bin/true"], {}, "/", mounts=mounts, hostname="test", isolation=isolation)
         process, errors = self._helper.spawn(spec, subprocess.DEVNULL, subprocess.DEVNULL)
-        trouble = await started(errors)
-        await reaped(process)
+        try:
+            trouble = await started(errors)
+            await reaped(process)
+        except asyncio.CancelledError:  # told to stop meanwhile
+            process.kill()
+            process.wait()
+            raise
         return trouble
 
     # Start
@@ -113,22 +123,23 @@ class ProcessRuntime:
         environment = self._environment(request, identity, work)
         spec = self._container_spec(request, environment, work)
         writer = LogWriter(self._log_path(request.key, request.attempt), self._now_text)
-        out, out_end = os.pipe()
-        err, err_end = os.pipe()
         try:
-            process, errors = self._helper.spawn(spec, out_end, err_end)
+            wiring = wire(stdin=request.stdin, tty=request.tty)
         except OSError as error:
-            for descriptor in (out, err):
-                os.close(descriptor)
+            writer.close()
+            raise StartFailed("RunContainerError", str(error)) from error
+        try:
+            process, errors = self._helper.spawn(spec, wiring.stdout, wiring.stderr, wiring.stdin)
+        except OSError as error:
+            wiring.close_ours()
             writer.close()
             raise StartFailed("RunContainerError", str(error)) from error
         finally:
-            os.close(out_end)
-            os.close(err_end)
+            wiring.close_theirs()
         instance = Instance(request.key.name, request.attempt, f"process://{identity}", self._clock.now())
         container = Container(request, instance, process, writer, changed, self._on_exit)
         self._containers[request.key] = container
-        container.open((("stdout", out), ("stderr", err)))
+        container.open(wiring.outputs, wiring.input)
         trouble = await started(errors)
         if trouble:
             container.start_error = f"failed to start container: {trouble}"
@@ -146,6 +157,7 @@ class ProcessRuntime:
             inside = work / directory.lstrip("/")
             directory = str(inside) if inside.is_dir() else directory
         made = self._helper.spec(request.command, environment, directory, mounts, request.hostname, self.isolation)
+        made["terminal"] = request.tty
         made["user"], made["group"] = request.user_id, request.group_id
         return made
 
@@ -244,14 +256,10 @@ class ProcessRuntime:
 
     async def execute(self, key: ContainerKey, command: Sequence[str], timeout_seconds: float) -> ExecResult:
         """See Runtime.execute."""
-        container = self._containers.get(key)
-        if container is None or container.instance.exit is not None:
-            raise StartFailed("NotRunning", f"container {key.name} does not run")
-        work = self._directory(key) / "work"
-        environment = self._environment(container.request, container.identity, work)
-        directory = container.request.working_directory or str(work)
-        joined = container.process.pid if self.isolation != "none" else 0
-        spec = self._helper.spec(command, environment, directory, join=joined)
+        try:
+            spec = self._exec_spec(self._running(key), command)
+        except NotRunning as error:
+            raise StartFailed("NotRunning", str(error)) from error
         output, output_end = os.pipe()
         try:
             process, errors = self._helper.spawn(spec, output_end, output_end)
@@ -276,6 +284,43 @@ class ProcessRuntime:
         if trouble:
             return ExecResult(126, trouble.encode())
         return ExecResult(status if status >= 0 else 128 - status, text)
+
+    def _running(self, key: ContainerKey) -> Container:
+        container = self._containers.get(key)
+        if container is None or container.instance.exit is not None:
+            raise NotRunning(f'container "{key.name}" is not running')
+        return container
+
+    def _exec_spec(self, container: Container, command: Sequence[str]) -> dict[str, object]:
+        """A program beside the container's own: same environment, directory and namespaces."""
+        request = container.request
+        work = self._directory(request.key) / "work"
+        environment = self._environment(request, container.identity, work)
+        directory = request.working_directory or str(work)
+        joined = container.process.pid if self.isolation != "none" else 0
+        return self._helper.spec(command, environment, directory, join=joined)
+
+    async def begin(self, key: ContainerKey, command: Sequence[str], *, stdin: bool, tty: bool) -> RunningCommand:
+        """See Runtime.begin. As the container's user."""
+        container = self._running(key)
+        spec = self._exec_spec(container, command)
+        spec["user"], spec["group"] = container.request.user_id, container.request.group_id
+        if tty:
+            environment = cast(dict[str, str], spec["env"])
+            environment.setdefault("TERM", "xterm")
+        return await begin(self._helper, spec, stdin=stdin, tty=tty)
+
+    def attach(self, key: ContainerKey, *, stdin: bool) -> RunningCommand:
+        """See Runtime.attach."""
+        return Attachment(self._running(key), stdin=stdin)
+
+    async def connect(self, pod_uid: str, address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """See Runtime.connect; listeners.py says which sockets are the pod's."""
+        alive = [
+            c.process.pid for key, c in self._containers.items() if key.pod_uid == pod_uid and c.instance.exit is None
+        ]
+        pids = [entry.pid for entries in proc.members(alive).values() for entry in entries]
+        return await asyncio.open_connection(listeners.find(address, port, pids), port)
 
     def usage(self) -> Mapping[ContainerKey, Usage]:
         """See Runtime.usage."""

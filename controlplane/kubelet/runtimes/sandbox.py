@@ -8,6 +8,7 @@ standard library only, and little of it, because every import is paid at every s
     root        an empty directory of ours to build the new root on
     mounts      [(source, target, read_only)], absolute paths
     join        process id whose namespaces to enter instead (exec, hooks), or 0
+    terminal    whether standard input is a terminal that is to control the program's session
     parent      process id of the agent: when it dies, the program is killed
 
 A failure is one marshalled (stage, text) on ERROR_FD and exit status 128. A successful exec closes ERROR_FD (close-on-exec).
@@ -37,6 +38,7 @@ MS_SLAVE = 1 << 19
 MS_RELATIME = 1 << 21
 MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
+TIOCSCTTY = 0x540E
 SIGKILL = 9
 SIGPIPE = 13
 SIGXFSZ = 25
@@ -234,6 +236,9 @@ def main() -> None:
         libc.call("prctl", PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
         if os.getppid() != spec["parent"]:
             os._exit(FAILED)  # the agent died before the line above could take effect
+        if spec["terminal"]:
+            stage = "terminal"
+            libc.call("ioctl", 0, TIOCSCTTY, 0)
         stage = "directory"
         os.chdir(spec["directory"])
         for number in (SIGPIPE, SIGXFSZ):  # Python ignores them; a program expects the default

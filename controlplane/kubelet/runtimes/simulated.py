@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from controlplane.kubelet.model import Exit, Instance
 from controlplane.kubelet.runtimes.port import (
@@ -21,6 +21,8 @@ from controlplane.kubelet.runtimes.port import (
     ExecResult,
     LogOptions,
     NoLog,
+    NotRunning,
+    RunningCommand,
     StartFailed,
     StartRequest,
     Usage,
@@ -38,6 +40,36 @@ class _Simulated:
     changed: Callable[[], None]
     began: float
     timer: asyncio.TimerHandle | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class _Silent:
+    """RunningCommand without a program: an exec ends at once, an attachment with its container."""
+
+    def __init__(self, container: _Simulated, *, ends: bool) -> None:
+        self._container = container
+        self._ends = ends
+
+    async def read(self, stream: str) -> bytes:
+        await self.wait()
+        return b""
+
+    async def write(self, data: bytes) -> None:
+        return
+
+    def end_input(self) -> None:
+        return
+
+    def resize(self, columns: int, rows: int) -> None:
+        return
+
+    async def wait(self) -> int:
+        if not self._ends:
+            await self._container.ended.wait()
+        return 0
+
+    async def close(self) -> None:
+        return
 
 
 class SimulatedRuntime:
@@ -84,6 +116,7 @@ class SimulatedRuntime:
             container_id=container.instance.container_id,
         )
         container.instance = replace(container.instance, exit=ended)
+        container.ended.set()
         container.changed()
 
     def instance(self, key: ContainerKey) -> Instance | None:
@@ -111,6 +144,24 @@ class SimulatedRuntime:
         if container is None or container.instance.exit is not None:
             raise StartFailed("NotRunning", f"container {key.name} does not run")
         return ExecResult(0, b"")
+
+    async def begin(self, key: ContainerKey, command: Sequence[str], *, stdin: bool, tty: bool) -> RunningCommand:
+        """Every command succeeds and says nothing."""
+        return _Silent(self._running(key), ends=True)
+
+    def attach(self, key: ContainerKey, *, stdin: bool) -> RunningCommand:
+        """A container that says nothing, until it ends."""
+        return _Silent(self._running(key), ends=False)
+
+    def _running(self, key: ContainerKey) -> _Simulated:
+        container = self._containers.get(key)
+        if container is None or container.instance.exit is not None:
+            raise NotRunning(f'container "{key.name}" is not running')
+        return container
+
+    async def connect(self, pod_uid: str, address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Nothing serves."""
+        raise ConnectionRefusedError("connection refused: a simulated pod serves nothing")
 
     def usage(self) -> Mapping[ContainerKey, Usage]:
         """What the annotations say."""
