@@ -51,6 +51,9 @@ _OWN_FLAGS = {
 _SERVER_FLAGS = {
     "listen-metrics-urls": "more addresses for /metrics and /health",
     "watch-progress-notify-interval": "as in 10m, 5s, 100ms",
+    "auth-token": "simple, or jwt,pub-key=FILE,priv-key=FILE,sign-method=RS256,ttl=5m",
+    "auth-token-ttl": "seconds that an unused simple token lives",
+    "bcrypt-cost": "work that a password's hash costs, as a power of two",
     "log-level": "debug, info, warn or error",
 }
 _BOOLEANS = {"client-cert-auth", "peer-client-cert-auth"}
@@ -109,8 +112,14 @@ def member(context: click.Context, /, **given: str | None) -> None:
         logger.warning("flags without effect here: %s", " ".join(ignored))
     metrics_urls = tuple(url for url in flags.pop("listen-metrics-urls", "").split(",") if url)
     interval = _duration(flags.pop("watch-progress-notify-interval", "10m"))
-    options = ServerOptions(listen_metrics_urls=metrics_urls, watch_progress_notify_interval_seconds=interval)
     try:
+        options = ServerOptions(
+            listen_metrics_urls=metrics_urls,
+            watch_progress_notify_interval_seconds=interval,
+            auth_token=flags.pop("auth-token", "simple"),
+            auth_token_ttl_seconds=float(flags.pop("auth-token-ttl", "300")),
+            bcrypt_cost=int(flags.pop("bcrypt-cost", "10")),
+        )
         config = _config(flags)
         _loop_runner()(_main(config, options))
     except (DataDirectoryInUse, WrongDataDirectory, CorruptLog, ValueError, OSError) as error:

@@ -8,13 +8,14 @@
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
-from kvstore.api import ApiLimits, Services
+from kvstore.api import ApiLimits, AuthOptions, Services
 from kvstore.member.config import MemberConfig
 from kvstore.member.driver import Driver, start_member
 from kvstore.member.ports import Result
@@ -40,6 +41,9 @@ class ServerOptions:
 
     listen_metrics_urls: tuple[str, ...] = ()
     watch_progress_notify_interval_seconds: float = 600.0
+    auth_token: str = "simple"  # or jwt,pub-key=...,priv-key=...,sign-method=...,ttl=...
+    auth_token_ttl_seconds: float = 300.0
+    bcrypt_cost: int = 10
 
 
 async def run(
@@ -86,7 +90,15 @@ async def _run(
         client_context=_client_context(config.peer_cert_file, config.peer_key_file, config.peer_trusted_ca_file),
     )
     servers: list[Server] = []
-    services = Services(driver.member, state, _api_limits(config, options), random, driver.loop)
+    services = Services(
+        driver.member,
+        state,
+        _api_limits(config, options),
+        random,
+        driver.loop,
+        auth=_auth_options(config, options),
+        wall_clock=time.time,
+    )
     try:
         servers = await _listen(config, options, services)
         leader_known = _leader_known(driver)
@@ -109,6 +121,15 @@ def _api_limits(config: MemberConfig, options: ServerOptions) -> ApiLimits:
         quota_backend_bytes=config.quota_backend_bytes,
         election_timeout_seconds=config.election_timeout_milliseconds / 1000,
         watch_progress_notify_interval_seconds=options.watch_progress_notify_interval_seconds,
+    )
+
+
+def _auth_options(config: MemberConfig, options: ServerOptions) -> AuthOptions:
+    return AuthOptions(
+        auth_token=options.auth_token,
+        auth_token_ttl_seconds=options.auth_token_ttl_seconds,
+        bcrypt_cost=options.bcrypt_cost,
+        client_cert_auth=config.client_cert_auth,
     )
 
 

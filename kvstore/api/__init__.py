@@ -2,6 +2,7 @@
 
     kv.py watch.py lease.py cluster.py maintenance.py auth.py     one service each; what is not here answers Unimplemented
     health.py      gRPC health; over HTTP /health, /livez, /readyz, /version, /metrics (metrics.py)
+    access.py      who asks (tokens.py, certificates), and whether he may; passwords.py hashes and compares
     node.py        what they share: the member (MemberPort), the state, limits, the header of every answer
     watch_hub.py   watchers: synced, catching up, slow; the events of a turn are encoded once and shared (interest.py)
     lessor.py      leases on the leader: expiry by an injected clock, renewals, re-arming after a leader change
@@ -15,5 +16,6 @@
 
 from kvstore.api.node import ApiLimits, MemberPort
 from kvstore.api.services import Services
+from kvstore.api.tokens import AuthOptions
 
-__all__ = ["ApiLimits", "MemberPort", "Services"]
+__all__ = ["ApiLimits", "AuthOptions", "MemberPort", "Services"]

@@ -16,12 +16,25 @@ TOO_MANY_REQUESTS = Failure(Code.UNKNOWN, "etcdserver: too many requests")  # th
 NOT_LEADER = Failure(Code.FAILED_PRECONDITION, "etcdserver: not leader")
 BAD_TRANSFEREE = Failure(Code.FAILED_PRECONDITION, "etcdserver: bad leader transferee")
 NOT_FOR_LEARNER = Failure(Code.FAILED_PRECONDITION, "etcdserver: rpc not supported for learner")
+CANNOT_ISSUE = Failure(Code.UNKNOWN, "auth: this member has no private key to sign tokens with")
 UNKNOWN_HEALTH_SERVICE = Failure(Code.NOT_FOUND, "unknown service")
 
 # Reasons in a WatchResponse that cancels; they are text, not status
 DUPLICATE_WATCH_ID = "mvcc: duplicate watch ID provided on the WatchStream"
 EMPTY_WATCH_RANGE = "mvcc: watcher range is empty"
 NEGATIVE_WATCH_START = "etcdserver: mvcc: required revision has been compacted"
+
+
+_GO_NAMES = {
+    Code.INVALID_ARGUMENT: "InvalidArgument",
+    Code.PERMISSION_DENIED: "PermissionDenied",
+    Code.UNAUTHENTICATED: "Unauthenticated",
+}
+
+
+def as_watch_reason(failure: Failure) -> str:
+    """Return why a watch is refused, in the words of Go's gRPC, as clients know it."""
+    return f"rpc error: code = {_GO_NAMES.get(Code(failure.code), 'Unknown')} desc = {failure.text}"
 
 
 def refuse(call: Call, failure: Failure) -> None:

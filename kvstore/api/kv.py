@@ -8,7 +8,7 @@ from kvstore.api import errors
 from kvstore.api.decoding import decode
 from kvstore.api.node import Node
 from kvstore.api.scrubber import Scrubber
-from kvstore.mvcc import checks, commands, wire
+from kvstore.mvcc import alarms, checks, commands, wire
 from kvstore.mvcc import errors as state_errors
 from kvstore.mvcc.errors import Failure
 from kvstore.pb.rpc_pb2 import CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
@@ -46,12 +46,14 @@ class KvService:
         if failure is not None:
             errors.refuse(call, failure)
         elif request.serializable:
-            self._answer_range(call, request)
+            self._node.access.settle(call, lambda: self._answer_range(call, request))
         else:
             self._node.read(call, lambda: self._answer_range(call, request))
 
     def _answer_range(self, call: Call, request: RangeRequest) -> None:
         state, key = self._state, request.key
+        if not self._node.may_read(call, lambda identity: state.guard.refuse_range(identity, request)):
+            return
         if checks.is_plain_get(request):
             pair = state.newest(key)
             header = self._node.header(state.revision)
@@ -95,7 +97,7 @@ class KvService:
         failure = checks.check_txn(request, self._node.limits.max_txn_operations)
         if failure is None and checks.is_read_only(request):
             self._read_txn(call, request)
-        elif self._may_write(call, message, failure, _has_put(request)):
+        elif self._may_write(call, message, failure, alarms.needs_room(request)):
             self._node.propose(call, commands.TXN, message)
 
     def _read_txn(self, call: Call, request: TxnRequest) -> None:
@@ -103,11 +105,13 @@ class KvService:
             return
 
         def answer() -> None:
+            if not self._node.may_read(call, lambda identity: self._state.guard.refuse_txn(identity, request)):
+                return
             outcome = self._state.read_txn(request)
             self._node.answer(call, outcome.revision, outcome.body, outcome.failure)
 
         if _is_serializable(request):
-            answer()
+            self._node.access.settle(call, answer)
         else:
             self._node.read(call, answer)
 
@@ -120,15 +124,6 @@ class KvService:
             self._node.propose(call, commands.COMPACT, message, self._scrubber.when_done)
         else:
             self._node.propose(call, commands.COMPACT, message)
-
-
-def _has_put(request: TxnRequest) -> bool:
-    return any(
-        operation.HasField("request_put")
-        or (operation.HasField("request_txn") and _has_put(operation.request_txn))
-        for branch in (request.success, request.failure)
-        for operation in branch
-    )
 
 
 def _is_serializable(request: TxnRequest) -> bool:

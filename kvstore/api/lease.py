@@ -11,6 +11,8 @@ from kvstore.api.lessor import Lessor
 from kvstore.api.node import Node
 from kvstore.mvcc import commands, wire
 from kvstore.mvcc import errors as state_errors
+from kvstore.mvcc.errors import Failure
+from kvstore.mvcc.permissions import Identity
 from kvstore.pb.rpc_pb2 import (
     LeaseGrantRequest,
     LeaseKeepAliveRequest,
@@ -120,6 +122,8 @@ class LeaseService:
 
     def _answer_time_to_live(self, call: Call, request: LeaseTimeToLiveRequest, seconds: int) -> None:
         state = self._node.state
+        if request.keys and not self._node.access.allows(call, lambda identity: self._refuse_keys(identity, request.ID)):
+            return
         record = state.lease(request.ID)
         body = wire.number_field(b"\x10", request.ID)
         if record is None or seconds < 0:
@@ -129,6 +133,10 @@ class LeaseService:
             if request.keys:
                 body += b"".join(wire.message_field(b"\x2a", key) for key in state.lease_keys(request.ID))
         call.reply(self._node.header(state.revision) + body)
+
+    def _refuse_keys(self, identity: Identity | None, lease: int) -> Failure | None:
+        state = self._node.state
+        return state.guard.refuse_keys(identity, [(key, b"") for key in state.lease_keys(lease)])
 
     def leases(self, call: Call, message: bytes) -> None:
         """Answer LeaseLeases."""

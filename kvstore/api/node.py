@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kvstore.api import errors
+from kvstore.api.access import Access, Check
 from kvstore.member.ports import Done, Failed, MemberStatus, Result
-from kvstore.mvcc import wire
+from kvstore.mvcc import commands, wire
+from kvstore.mvcc import errors as state_errors
 from kvstore.mvcc.errors import Failure
+from kvstore.mvcc.permissions import encode_identity
 from kvstore.mvcc.state import StateMachine
 from kvstore.mvcc.working import Outcome
+from kvstore.pb.rpc_pb2 import CORRUPT
 from kvstore.rpc import Call
 
 __all__ = ["ApiLimits", "MemberPort", "Node"]
@@ -58,10 +62,11 @@ class ApiLimits:
 class Node:
     """One member as its services see it."""
 
-    def __init__(self, member: MemberPort, state: StateMachine, limits: ApiLimits) -> None:
+    def __init__(self, member: MemberPort, state: StateMachine, limits: ApiLimits, access: Access) -> None:
         self.member = member
         self.state = state
         self.limits = limits
+        self.access = access
         self._identity = wire.number_field(b"\x08", member.cluster_id) + wire.number_field(b"\x10", member.member_id)
         self._header_revision = self._header_term = -1
         self._header = self._encoded_term = b""
@@ -103,7 +108,39 @@ class Node:
         payload: bytes,
         before_reply: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
-        """Propose a command and answer `call` with its outcome, a good one once `before_reply` calls back."""
+        """Propose a command and answer `call` with its outcome, a good one once `before_reply` calls back.
+
+        While auth is on it is proposed in the name of the client, and checked when it is applied.
+        """
+        if self.access.is_on:
+            self.access.settle(call, lambda: self._propose_as_client(call, command + payload, before_reply, 1))
+        else:
+            self.propose_unchecked(call, command + payload, before_reply)
+
+    def _propose_as_client(
+        self, call: Call, data: bytes, before_reply: Callable[[Callable[[], None]], None] | None, attempts: int
+    ) -> None:
+        """Try again where users or roles changed on the way, unless the client's token is what is old."""
+        identity = self.access.identify(call)
+        if isinstance(identity, Failure):
+            errors.refuse(call, identity)
+            return
+
+        def again() -> None:
+            self._propose_as_client(call, data, before_reply, attempts + 1)
+
+        may_retry = attempts < MAX_ATTEMPTS and not self.access.is_revision_in_token
+        sealed = commands.AS_USER + encode_identity(identity) + data
+        self.propose_unchecked(call, sealed, before_reply, again if may_retry else None)
+
+    def propose_unchecked(
+        self,
+        call: Call,
+        data: bytes,
+        before_reply: Callable[[Callable[[], None]], None] | None = None,
+        on_old_revision: Callable[[], None] | None = None,
+    ) -> None:
+        """Propose a whole command, and answer `call`; where it was refused as older than the users, `on_old_revision`."""
 
         def finish(result: Result) -> None:
             if isinstance(result, Failed):
@@ -111,14 +148,25 @@ class Node:
                 return
             outcome = result.value
             assert isinstance(outcome, Outcome)
-            if outcome.failure is not None:
+            if outcome.failure is state_errors.AUTH_OLD_REVISION and on_old_revision is not None:
+                on_old_revision()
+            elif outcome.failure is not None:
                 call.fail(outcome.failure.code, outcome.failure.text)
             elif before_reply is None:
                 call.reply(self.header(outcome.revision) + outcome.body)
             else:
                 before_reply(lambda: call.reply(self.header(outcome.revision) + outcome.body))
 
-        self.member.propose(command + payload, finish)
+        self.member.propose(data, finish)
+
+    def may_read(self, call: Call, check: Check) -> bool:
+        """Return whether the state may be shown to the client of `call`; refuse the call when not."""
+        if not self.state.is_guarded:
+            return True
+        if CORRUPT in (kind for _, kind in self.state.alarms):
+            errors.refuse(call, state_errors.CORRUPT)
+            return False
+        return self.access.allows(call, check)
 
     def read(self, call: Call, then: Callable[[], None]) -> None:
         """Run `then` once a linearizable read may look at the state, or fail `call`."""
@@ -139,5 +187,6 @@ class Node:
             call.reply(self.header(revision) + body)
 
 
+MAX_ATTEMPTS = 8  # at one proposal, while users and roles change
 SPACE_CHECK_INTERVAL_ENTRIES = 256
 USABLE_SHARE_OF_MAP = 0.75  # a delete, a compaction and a commit need pages too

@@ -1,9 +1,10 @@
 """The registry of services, and what runs behind them, wired together."""
 
 from collections.abc import Awaitable, Callable
-from random import Random
+from random import Random, SystemRandom
 from typing import Protocol
 
+from kvstore.api.access import Access
 from kvstore.api.auth import AuthService
 from kvstore.api.cluster import ClusterService
 from kvstore.api.health import HealthService
@@ -14,7 +15,9 @@ from kvstore.api.lessor import Lessor
 from kvstore.api.maintenance import MaintenanceService
 from kvstore.api.metrics import Metrics
 from kvstore.api.node import ApiLimits, MemberPort, Node
+from kvstore.api.passwords import Passwords
 from kvstore.api.scrubber import Scrubber
+from kvstore.api.tokens import AuthOptions, parse_auth_token
 from kvstore.api.watch import WatchService
 from kvstore.api.watch_hub import WatchHub
 from kvstore.mvcc.state import StateMachine
@@ -34,10 +37,27 @@ class Loop(Protocol):
 
 
 class Services:
-    """All services of one member. Made before the first request; `stop` before the member stops."""
+    """All services of one member. Made before the first request; `stop` before the member stops.
 
-    def __init__(self, member: MemberPort, state: StateMachine, limits: ApiLimits, random: Random, loop: Loop) -> None:
-        node = Node(member, state, limits)
+    `secrets` draws what nobody may guess (tokens, salts): a simulation brings its own. `wall_clock()` is seconds since 1970:
+    signed tokens end by it. Raises ValueError and OSError from `auth`.
+    """
+
+    def __init__(
+        self,
+        member: MemberPort,
+        state: StateMachine,
+        limits: ApiLimits,
+        random: Random,
+        loop: Loop,
+        *,
+        auth: AuthOptions | None = None,
+        secrets: Random | None = None,
+        wall_clock: Callable[[], float] | None = None,
+    ) -> None:
+        access = _make_access(member, state, loop, auth or AuthOptions(), secrets or SystemRandom(), wall_clock)
+        node = Node(member, state, limits, access)
+        self._guarded = access.guarded
         self._loop = loop
         self._random = random
         self._limits = limits
@@ -61,7 +81,11 @@ class Services:
 
     def routes(self) -> dict[str, Unary | Streaming]:
         """Return the handlers of all services by path."""
-        return {path: handler for service in self._services for path, handler in service.routes().items()}
+        return {
+            path: self._guarded(path, handler)
+            for service in self._services
+            for path, handler in service.routes().items()
+        }
 
     def http(self, request: Http1Request) -> Awaitable[Http1Response]:
         """Answer a request over HTTP/1.1."""
@@ -81,3 +105,16 @@ class Services:
         if not self._is_stopped:
             self.hub.notify_progress()
             self._schedule_progress()
+
+
+def _make_access(
+    member: MemberPort,
+    state: StateMachine,
+    loop: Loop,
+    options: AuthOptions,
+    secrets: Random,
+    wall_clock: Callable[[], float] | None,
+) -> Access:
+    tokens = parse_auth_token(options, secrets, loop.time, wall_clock or loop.time)
+    passwords = Passwords(secrets, options.bcrypt_cost)
+    return Access(state, member.read, tokens, passwords, by_certificate=options.client_cert_auth)

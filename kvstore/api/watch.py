@@ -67,7 +67,9 @@ class _WatchStream:
         if request is None:
             return
         kind = request.WhichOneof("request_union")
-        if kind == "create_request":
+        if kind == "create_request" and self._node.access.is_on:
+            self._node.access.settle(self._call, lambda: self._create_if_allowed(request.create_request))
+        elif kind == "create_request":
             self._create(request.create_request)
         elif kind == "cancel_request":
             self._cancel(request.cancel_request.watch_id)
@@ -85,6 +87,16 @@ class _WatchStream:
                 self._hub.remove(watcher)
             self._watchers.clear()
             self._closed(self._call)
+
+    def _create_if_allowed(self, request: WatchCreateRequest) -> None:
+        ranges = [(request.key or b"\0", request.range_end)]
+        failure = self._node.access.refusal(
+            self._call, lambda identity: self._node.state.guard.refuse_keys(identity, ranges)
+        )
+        if failure is None and self._is_open:
+            self._create(request)
+        elif failure is not None:
+            self._refuse(errors.as_watch_reason(failure))
 
     def _create(self, request: WatchCreateRequest) -> None:
         key = request.key or b"\0"

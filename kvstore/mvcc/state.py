@@ -31,7 +31,7 @@ from kvstore.pb.rpc_pb2 import (
     RangeRequest,
     TxnRequest,
 )
-from kvstore.storage.port import OrderedStore, Size, StoreFull
+from kvstore.storage.port import OrderedStore, Size, StoreFull, View
 from kvstore.storage.snapshots import read_snapshot, write_snapshot
 
 __all__ = ["StateMachine"]
@@ -168,6 +168,14 @@ class StateMachine:
         self._batch.clear()
         working.transaction = self._store.begin()
         return working.applied_index
+
+    def view(self) -> View:
+        """Commit, and return a consistent picture of all that is applied, which later commands do not change.
+
+        Close it soon: the pages that it holds cannot be reused.
+        """
+        self.commit()
+        return self._store.view()
 
     def snapshot(self) -> Iterator[bytes]:
         """Return chunks of the state as of the last commit; the view is opened now, not at the first chunk."""
@@ -307,6 +315,11 @@ class StateMachine:
     def user(self, name: str) -> User | None:
         """Return a user, with the hash of the password."""
         return auth.find_user(self._working, name)
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether auth is on or an alarm is raised: else no request needs a second look."""
+        return self._working.is_auth_enabled or bool(self._working.alarms)
 
     @property
     def alarms(self) -> dict[Alarm, bool]:
