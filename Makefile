@@ -72,8 +72,9 @@ lint: dev
 bench: tools
 	@$(BIN)/python -m pytest -m benchmark tests/benchmarks -s --timeout=1800 $(PYTEST_FLAGS)
 
+CHAOS_FLAGS ?= --minutes 5
 chaos: dev
-	@$(BIN)/python -m pytest -m chaos tests -s --timeout=3600 $(PYTEST_FLAGS)
+	@$(BIN)/pilothouse chaos run $(CHAOS_FLAGS)
 
 proto:
 	@$(BIN)/python -m proto.generate
