@@ -76,6 +76,7 @@ program = Main(
         "reset": (f"{CLUSTER}:reset", "stop the cluster and delete its state"),
         "kv": ("", "the store alone: up, down, status, member"),
         "chaos": ("chaos.command:chaos", "hurt a store and check its promises: run, list, check"),
+        "bench": ("controlplane.launcher.bench.command:bench", "the store beside a real etcd: kv"),
         "apiserver": ("controlplane.apiserver.command:apiserver", "the API server, alone, in the foreground"),
         "scheduler": ("controlplane.scheduler.command:scheduler", "the scheduler"),
         "controller-manager": ("controlplane.controllers.command:controller_manager", "the controllers"),

@@ -122,8 +122,10 @@ def wait_until_ready(directory: DataDirectory, plan: AnyPlan, news: Any) -> None
             readable, _, _ = select.select([news], [], [], max(0.0, deadline - time.monotonic()))
             line = news.readline() if readable else ""
             if not line:
-                what = "did not become ready" if not readable else "the supervisor ended"
-                raise LauncherError(f"{', '.join(sorted(waiting))}: {what}; logs are in {directory.logs}")
+                names = ", ".join(sorted(waiting))
+                if readable:
+                    raise LauncherError(f"the start failed: {last_line(directory, 'supervisor')} ({directory.log('supervisor')})")
+                raise LauncherError(f"not ready after {START_TIMEOUT_SECONDS:.0f} s: {names}; logs are in {directory.logs}")
             change = json.loads(line)
             if change["state"] == "exited":
                 name = change["name"]
