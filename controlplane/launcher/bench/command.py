@@ -1,0 +1,116 @@
+"""`pilothouse bench kv`: options, rounds, and what is printed."""
+
+import asyncio
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import click
+
+from controlplane.launcher import show
+from controlplane.launcher.bench.measures import MEASURES, Measure, Options
+from controlplane.launcher.bench.system import OURS_COMMAND, System
+from controlplane.launcher.state import LauncherError
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One measure: the medians of both, and ours divided by the peer's."""
+
+    name: str
+    ours: float
+    peer: float
+    ratio: float
+    unit: str
+    better: str
+
+
+@click.group()
+def bench() -> None:
+    """Compare with a peer, both in one sitting."""
+
+
+@bench.command("kv")
+@click.option("--measures", default=",".join(one.name for one in MEASURES), show_default=True, help="Comma-separated.")
+@click.option(
+    "--rounds", default=3, show_default=True, help="Of each measure: ours, peer, ours, peer, ...; the median counts."
+)
+@click.option("--requests", default=20_000, show_default=True, help="Of a round.")
+@click.option("--keys", default=100_000, show_default=True, help="To load.")
+@click.option("--watchers", default=1_000, show_default=True)
+@click.option("--peer", default="etcd", show_default=True, help="The etcd to compare with: a name on PATH, or a path.")
+@click.option("--output", "-o", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def kv(measures: str, rounds: int, requests: int, keys: int, watchers: int, peer: str, output: str) -> None:
+    """Compare the store with a real etcd: three members each, on this machine, on the disk of the temporary directory."""
+    known = {one.name: one for one in MEASURES}
+    names = [name for name in measures.split(",") if name]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise click.BadParameter(f"no such measure: {', '.join(unknown)}; there are {', '.join(known)}")
+    program = shutil.which(peer)
+    if program is None:
+        raise LauncherError(f"no {peer} found to compare with (Debian: etcd-server; --peer names another)")
+    with tempfile.TemporaryDirectory(prefix="pilothouse-bench-") as name:
+        options = Options(requests, keys, watchers, Path(name))
+        results = _run([known[name] for name in names], rounds, options, program)
+    if output == "json":
+        click.echo(json.dumps([asdict(result) for result in results], indent=2))
+    else:
+        click.echo(table(results, known))
+
+
+def table(results: Sequence[Result], known: dict[str, Measure]) -> str:
+    """Return the table that a person reads."""
+    rows = [
+        (
+            known[one.name].text,
+            shown(one.ours),
+            shown(one.peer),
+            one.unit,
+            f"{one.ratio:.2f}",
+            f"{one.better} is better",
+        )
+        for one in results
+    ]
+    return show.table(("MEASURE", "OURS", "PEER", "UNIT", "RATIO", ""), rows)
+
+
+def shown(number: float) -> str:
+    """Three digits that mean something."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def _run(measures: Sequence[Measure], rounds: int, options: Options, program: str) -> list[Result]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(_compare(measures, rounds, options, program))
+    return uvloop.run(_compare(measures, rounds, options, program))
+
+
+async def _compare(measures: Sequence[Measure], rounds: int, options: Options, program: str) -> list[Result]:
+    systems = [System("ours", OURS_COMMAND, options.folder), System("peer", [program], options.folder)]
+    try:
+        for system in systems:
+            await system.start()
+        return [await _measure(measure, systems, 1 if measure.once else rounds, options) for measure in measures]
+    finally:
+        for system in systems:
+            await system.stop()
+
+
+async def _measure(measure: Measure, systems: Sequence[System], rounds: int, options: Options) -> Result:
+    figures: dict[str, list[float]] = {system.name: [] for system in systems}
+    for number in range(rounds):
+        for system in systems:
+            figures[system.name].append(await measure.run(system, options))
+            click.echo(
+                f"{measure.name} {number + 1}/{rounds} {system.name}: {shown(figures[system.name][-1])} {measure.unit}",
+                err=True,
+            )
+    ours, peer = median(figures["ours"]), median(figures["peer"])
+    return Result(measure.name, ours, peer, ours / peer if peer else float("inf"), measure.unit, measure.better)
