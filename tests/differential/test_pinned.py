@@ -84,7 +84,7 @@ PINNED: dict[str, list[Step]] = {
             for key, value in ((b"a", b"3"), (b"b", b"1"), (b"c", b"2"))
         ),
         *(
-            Ask("KV/Range", everything(limit=2, sort_order=order, sort_target=target))  # type: ignore[arg-type]
+            Ask("KV/Range", everything(limit=2, sort_order=order, sort_target=target))
             for order in range(3)
             for target in range(5)
         ),
