@@ -14,7 +14,7 @@ from controlplane.apiserver import negotiate, paths, request
 from controlplane.apiserver.authn.impersonation import impersonated
 from controlplane.apiserver.authn.user import User
 from controlplane.apiserver.connection import Connection
-from controlplane.apiserver.context import Answer, ClientGone, Context, Header, Result, Stream
+from controlplane.apiserver.context import Answer, ClientGone, Context, Header, Result, Stream, Upgraded
 from controlplane.apiserver.services import Services
 from controlplane.apiserver.storage import codec
 from controlplane.apiserver.storage.backend import RevisionCompacted
@@ -39,9 +39,7 @@ class App:
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
-        if scope["type"] != "http":
-            await _refuse_upgrade(receive, send)
-            return
+        assert scope["type"] == "http", "WebSockets come as HTTP requests to upgrade, see server.py"
         context = self._context(scope, receive)
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -57,6 +55,8 @@ class App:
         metrics.observe(context, result.code, loop.time() - started)
         if isinstance(result, Answer):
             await _send_answer(context, result, send)
+        elif isinstance(result, Upgraded):
+            await self._run_upgraded(context, result)
         else:
             await self._send_stream(context, result, send)
 
@@ -128,6 +128,14 @@ class App:
             raise status.method_not_allowed()
         return await handler(context, resource)
 
+    async def _run_upgraded(self, context: Context, upgraded: Upgraded) -> None:
+        gauge = self._services.metrics.longrunning(context)
+        gauge.inc()
+        try:
+            await upgraded.run()
+        finally:
+            gauge.dec()
+
     async def _send_stream(self, context: Context, stream: Stream, send: Send) -> None:
         head = {"type": "http.response.start", "status": stream.code, "headers": _headers(context, stream)}
         await send(head)
@@ -153,7 +161,7 @@ def _failure(error: ApiError) -> Answer:
     return Answer(codec.encode_json(error.status()), error.code, negotiate.JSON, headers)
 
 
-def _headers(context: Context, result: Result) -> list[Header]:
+def _headers(context: Context, result: Answer | Stream) -> list[Header]:
     headers: list[Header] = [(b"audit-id", context.audit_id.encode()), (b"content-type", result.media_type.encode())]
     if not any(name == b"cache-control" for name, _ in result.headers):
         headers.extend(_BASE_HEADERS)
@@ -171,9 +179,3 @@ async def _send_answer(context: Context, answer: Answer, send: Send) -> None:
     with context.connection.joined():  # head and body in one write: one TLS record, one system call
         await send({"type": "http.response.start", "status": answer.code, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body, "more_body": False})
-
-
-async def _refuse_upgrade(receive: Any, send: Send) -> None:
-    """No streaming protocol is served yet: a WebSocket is refused before it opens (403 by the ASGI server)."""
-    await receive()
-    await send({"type": "websocket.close", "code": 1011})

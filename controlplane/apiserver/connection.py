@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -14,13 +15,19 @@ class Joining(Protocol):
     def release(self) -> None: ...
 
 
+Pipes = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
 class Connection:
     """Shared by all requests of one connection."""
 
-    __slots__ = ("_lost", "_transport", "certificate", "is_lost", "user")
+    __slots__ = ("_lost", "_take_over", "_transport", "certificate", "is_lost", "user")
 
-    def __init__(self, certificate: bytes | None, transport: Joining) -> None:
+    def __init__(
+        self, certificate: bytes | None, transport: Joining, take_over: Callable[[], Pipes] | None = None
+    ) -> None:
         self._transport = transport
+        self._take_over = take_over
         self.certificate = certificate  # DER of the verified client certificate, or None
         self.user: object | None = None  # the certificate's user, remembered by authn
         self.is_lost = False
@@ -34,6 +41,11 @@ class Connection:
             yield
         finally:
             self._transport.release()
+
+    def take_over(self) -> Pipes:
+        """The raw connection, once, in answer to a request to upgrade it; HTTP ends here. The taker closes the writer."""
+        assert self._take_over is not None, "this connection cannot be upgraded"
+        return self._take_over()
 
     def on_lost(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` when the client goes away; the answer takes it back."""

@@ -43,7 +43,15 @@ class Stream:
     headers: tuple[Header, ...] = ()
 
 
-Result = Answer | Stream
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """The connection changes its protocol: `run` takes it over, answers 101 itself and returns at the connection's end."""
+
+    run: Callable[[], Awaitable[None]]
+    code: int = 101
+
+
+Result = Answer | Stream | Upgraded
 
 
 @dataclass(slots=True)

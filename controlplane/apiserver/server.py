@@ -17,11 +17,13 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from controlplane.apiserver.connection import Connection
+from controlplane.apiserver.connection import Connection, Pipes
 
 KEEP_ALIVE_SECONDS: Final = 185  # longer than client-go's 90 s, so that clients close idle connections, not we
 BACKLOG: Final = 1024
 TLS_BUFFER_BYTES: Final = 16 * 1024
+STREAM_BUFFER_BYTES: Final = 64 * 1024
+MOST_EARLY_BYTES: Final = 64 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -58,14 +60,49 @@ class JoiningTransport:
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol plus `scope["state"]["connection"]`."""
+    """uvicorn's protocol plus `scope["state"]["connection"]`, through which a handler can take the connection over.
+
+    A request to upgrade (WebSocket, SPDY) is served like any other; only after its answer nothing else follows.
+    """
+
+    _early: bytearray | None = None  # what came after a request to upgrade, before somebody took over
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         tls = transport.get_extra_info("ssl_object")
         joining = JoiningTransport(transport)
-        self._connection = Connection(tls.getpeercert(True) if tls is not None else None, joining)
+        certificate = tls.getpeercert(True) if tls is not None else None
+        self._connection = Connection(certificate, joining, self._take_over)
+        self._raw = transport
         self.app_state = {"connection": self._connection}
         super().connection_made(cast(asyncio.Transport, joining))
+
+    def data_received(self, data: bytes) -> None:
+        if self._early is None:
+            super().data_received(data)
+        elif len(self._early) + len(data) <= MOST_EARLY_BYTES:
+            self._early += data
+        else:
+            self._raw.abort()
+
+    def _should_upgrade(self) -> bool:
+        return False  # the application decides, with authentication and authorization like for any request
+
+    def _unsupported_upgrade_warning(self) -> None:
+        self._early = bytearray()
+        self.cycle.keep_alive = False
+
+    def _take_over(self) -> Pipes:
+        loop = asyncio.get_running_loop()
+        self.cycle.disconnected = True  # uvicorn sends nothing for this request any more
+        self.connections.discard(self)
+        reader = asyncio.StreamReader(limit=STREAM_BUFFER_BYTES, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        self._raw.set_protocol(protocol)
+        protocol.connection_made(self._raw)
+        self._raw.resume_reading()
+        if self._early:
+            reader.feed_data(bytes(self._early))
+        return reader, asyncio.StreamWriter(self._raw, protocol, reader, loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -95,7 +132,7 @@ class HttpServer:
             app,
             interface="asgi3",
             lifespan="off",
-            ws="websockets-sansio",
+            ws="none",  # upgraded connections are passed to kubelets as they are, see subresources/tunnel.py
             log_config=None,
             log_level="warning",
             access_log=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Final
 
 from controlplane.apiserver.authn import certificates
@@ -12,8 +13,22 @@ from controlplane.objects import status
 if TYPE_CHECKING:
     from controlplane.apiserver.context import Context
 
+BEARER_PROTOCOL: Final = "base64url.bearer.authorization.k8s.io."
 _BEARER: Final = "bearer "
 _NOBODY: Final = User(ANONYMOUS, (UNAUTHENTICATED,))
+
+
+def bearer_of_websocket(context: Context) -> str:
+    """The authorization that a browser's WebSocket, which can set no header, names as a subprotocol; "" without one."""
+    for word in context.header(b"sec-websocket-protocol").split(","):
+        found = word.strip()
+        if found.startswith(BEARER_PROTOCOL):
+            encoded = found[len(BEARER_PROTOCOL) :]
+            try:
+                return f"Bearer {base64.urlsafe_b64decode(encoded + '=' * (-len(encoded) % 4)).decode('ascii')}"
+            except ValueError:
+                raise status.unauthorized() from None
+    return ""
 
 
 class Authenticator:
@@ -30,7 +45,7 @@ class Authenticator:
                 connection.user = certificates.user_of(connection.certificate)
             if isinstance(connection.user, User):
                 return connection.user
-        header = context.header(b"authorization")
+        header = context.header(b"authorization") or bearer_of_websocket(context)
         if header[: len(_BEARER)].lower() == _BEARER:
             found = await self.tokens.user_of(context.services, header[len(_BEARER) :].strip())
             if found is None:

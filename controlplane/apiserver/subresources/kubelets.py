@@ -25,6 +25,9 @@ _DROPPED: Final = frozenset(
 )
 
 
+Endpoint = tuple[str, int, ssl.SSLContext | None]
+
+
 def _tls(config: ApiServerConfig) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if config.kubelet_certificate_authority is not None:
@@ -57,7 +60,11 @@ class Upstreams:
         return client
 
     async def kubelet(self, services: Services, node: str) -> HttpClient:
-        """A client of a node's kubelet; raises 404 or 503."""
+        """A client of a node's kubelet; raises 404 or 500."""
+        return await self.client("https", await self.kubelet_endpoint(services, node))
+
+    async def kubelet_endpoint(self, services: Services, node: str) -> Endpoint:
+        """Where a node's kubelet listens, and the TLS to speak with it; raises 404 or 500."""
         entry = await services.store.get(layout.key("", NODES.plural, "", node))
         if entry is None:
             raise status.not_found(NODES, node)
@@ -70,16 +77,20 @@ class Upstreams:
         port = int(endpoint.get("Port") or self._config.kubelet_port)
         if self._context is None:
             self._context = _tls(self._config)
-        return await self._client(f"https://{_host(address)}:{port}", self._context)
+        return str(address), port, self._context
 
-    async def plain(self, scheme: str, address: str, port: int) -> HttpClient:
-        """A client of a pod or a service; TLS there is not verified, as in kube-apiserver."""
+    async def client(self, scheme: str, endpoint: Endpoint) -> HttpClient:
+        """A client of what is at an endpoint."""
+        address, port, context = endpoint
+        return await self._client(f"{scheme}://{_host(address)}:{port}", context)
+
+    def plain_context(self, scheme: str) -> ssl.SSLContext | None:
+        """The TLS of a pod or a service, which is not verified, as in kube-apiserver; None for http."""
         if scheme == "https" and self._unverified is None:
             self._unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             self._unverified.check_hostname = False
             self._unverified.verify_mode = ssl.CERT_NONE
-        context = self._unverified if scheme == "https" else None
-        return await self._client(f"{scheme}://{_host(address)}:{port}", context)
+        return self._unverified if scheme == "https" else None
 
     async def close(self) -> None:
         for client in self._clients.values():

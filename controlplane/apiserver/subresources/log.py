@@ -28,8 +28,8 @@ _TEXT: Final = "text/plain"
 MOST_ERROR_BYTES: Final = 64 * 1024
 
 
-def _container(pod: Object, wanted: str) -> str:
-    """The container whose log is meant; raises 400 when that is not clear."""
+def container_of(pod: Object, wanted: str) -> str:
+    """The container that is meant; raises 400 when that is not clear."""
     spec: dict[str, Any] = pod.get("spec") or {}
     regular = [each["name"] for each in spec.get("containers") or ()]
     initial = [each["name"] for each in spec.get("initContainers") or ()]
@@ -55,7 +55,7 @@ async def handle(context: Context, resource: Resource) -> Result:
     if context.info.verb != "get":
         raise status.method_not_allowed()
     pod = (await get.entry_of(context, resource)).object()
-    container = _container(pod, context.query.get("container", ""))
+    container = container_of(pod, context.query.get("container", ""))
     node, path = kubelets.node_of(pod), context.info.path
     if not node:
         return Answer(b"", media_type=_TEXT)

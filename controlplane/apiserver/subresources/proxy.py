@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from controlplane.apiserver.context import Context, Result, SendChunk, Stream
+from controlplane.apiserver.authz.attributes import Attributes
+from controlplane.apiserver.context import Answer, Context, Result, SendChunk, Stream
 from controlplane.apiserver.storage import layout
 from controlplane.apiserver.storage.codec import Object
-from controlplane.apiserver.subresources import kubelets
-from controlplane.machinery.http import HttpClient, ResponseStream
+from controlplane.apiserver.subresources import kubelets, tunnel
+from controlplane.machinery.http import ResponseStream
 from controlplane.objects import status
 from controlplane.objects.kinds import ENDPOINTS, NODES, PODS, SERVICES, Resource
 
@@ -36,7 +37,7 @@ async def _object(context: Context, resource: Resource, namespace: str, name: st
     return entry.object()
 
 
-async def _pod_client(context: Context, scheme: str, name: str, port: str) -> HttpClient:
+async def _pod_address(context: Context, name: str, port: str) -> tuple[str, int]:
     pod = await _object(context, PODS, context.info.path.namespace, name)
     address = (pod.get("status") or {}).get("podIP")
     if not address:
@@ -51,7 +52,7 @@ async def _pod_client(context: Context, scheme: str, name: str, port: str) -> Ht
         number = next((int(each["containerPort"]) for each in ports if each.get("name") == port), 0)
         if not number:
             raise status.service_unavailable(f"no port named {port} in pod {name}")
-    return await context.services.upstreams.plain(scheme, address, number)
+    return str(address), number
 
 
 def _service_port(service: Object, port: str) -> Object | None:
@@ -61,7 +62,7 @@ def _service_port(service: Object, port: str) -> Object | None:
     return next((each for each in ports if port in (each.get("name"), str(each.get("port")))), None)
 
 
-async def _service_client(context: Context, scheme: str, name: str, port: str) -> HttpClient:
+async def _service_address(context: Context, name: str, port: str) -> tuple[str, int]:
     namespace = context.info.path.namespace
     service = await _object(context, SERVICES, namespace, name)
     found = _service_port(service, port)
@@ -75,26 +76,40 @@ async def _service_client(context: Context, scheme: str, name: str, port: str) -
     ]
     if not choices:
         raise status.service_unavailable(f'no endpoints available for service "{name}"')
-    address, number = context.services.environment.random.choice(choices)
-    return await context.services.upstreams.plain(scheme, address, number)
+    return context.services.environment.random.choice(choices)
 
 
-async def _client(context: Context, resource: Resource) -> HttpClient:
+async def _endpoint(context: Context, resource: Resource) -> tuple[str, kubelets.Endpoint]:
+    """(scheme, where)."""
     scheme, name, port = split_name(context.info.path.name)
+    upstreams = context.services.upstreams
     if resource == NODES:
-        return await context.services.upstreams.kubelet(context.services, name)
-    if resource == PODS:
-        return await _pod_client(context, scheme, name, port)
-    return await _service_client(context, scheme, name, port)
+        return "https", await upstreams.kubelet_endpoint(context.services, name)
+    find = _pod_address if resource == PODS else _service_address
+    address, number = await find(context, name, port)
+    return scheme, (address, number, upstreams.plain_context(scheme))
+
+
+async def _upgraded(context: Context, resource: Resource, endpoint: kubelets.Endpoint, target: str) -> Result:
+    """A WebSocket, or whatever else, of a pod. Of a kubelet: it may be an exec, for which reading is not enough."""
+    path = context.info.path
+    if resource == NODES and not context.services.authorizer.is_master(context.user):
+        asked = Attributes("create", path.group, path.version, path.resource, path.subresource, path.name)
+        await context.services.authorizer.require(context.user, asked)
+    found = await tunnel.opened(context, endpoint, target, tunnel.upgrade_headers(context))
+    return Answer(found.body, found.code, found.media_type) if isinstance(found, tunnel.Refusal) else found
 
 
 async def handle(context: Context, resource: Resource) -> Result:
-    client = await _client(context, resource)
+    scheme, endpoint = await _endpoint(context, resource)
     rest = "/".join(context.info.path.rest)
     trailing = "/" if context.info.path.path.endswith("/") and rest else ""
     target = kubelets.quoted(f"/{rest}{trailing}")
     if context.raw_query:
         target += f"?{context.raw_query.decode('latin-1')}"
+    if tunnel.wants_upgrade(context):
+        return await _upgraded(context, resource, endpoint, target)
+    client = await context.services.upstreams.client(scheme, endpoint)
     body = b"" if context.method in ("GET", "HEAD") else await context.body()
     headers = kubelets.forwarded_headers(context.all_headers)
     upstream = await kubelets.opened(client, context.method, target, headers, body)

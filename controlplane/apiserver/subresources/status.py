@@ -6,7 +6,7 @@ from controlplane.apiserver import present
 from controlplane.apiserver.context import Context, Result
 from controlplane.apiserver.registry import pipeline
 from controlplane.apiserver.storage.codec import Object
-from controlplane.apiserver.verbs import body, get, patch, update
+from controlplane.apiserver.verbs import apply, body, get, patch, update
 from controlplane.objects import status
 from controlplane.objects.kinds import Resource
 
@@ -17,6 +17,8 @@ async def handle(context: Context, resource: Resource) -> Result:
     verb = context.info.verb
     if verb == "get":
         return await get.handle(context, resource)
+    if verb == "patch" and apply.is_apply(context):
+        return await apply.handle_status(context, resource)
     if verb == "patch":
         accepted = context.accepted()
         media_type, wanted = await patch.read_patch(context)

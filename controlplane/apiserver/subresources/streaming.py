@@ -1,11 +1,97 @@
-"""exec, attach and port-forward: not served yet; answered as by a server that lacks them."""
+"""pods/exec, pods/attach, pods/portforward: which kubelet, with which parameters; the bytes go through tunnel.py.
+
+Any protocol that the kubelet knows is served: WebSocket (v5 and v4 channels, SPDY tunnelled for port-forward) and SPDY/3.1.
+"""
 
 from __future__ import annotations
 
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from controlplane.apiserver.authz.attributes import Attributes
 from controlplane.apiserver.context import Context, Result
+from controlplane.apiserver.request import is_true, repeated
+from controlplane.apiserver.storage.codec import Object
+from controlplane.apiserver.subresources import kubelets, tunnel
+from controlplane.apiserver.subresources.log import container_of
+from controlplane.apiserver.verbs import get
 from controlplane.objects import status
 from controlplane.objects.kinds import Resource
 
+_HEADERS: Final = (
+    b"connection",
+    b"upgrade",
+    b"sec-websocket-key",
+    b"sec-websocket-version",
+    b"sec-websocket-protocol",
+    b"x-stream-protocol-version",
+)
+_KUBELET_NAMES: Final = (("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty"))
 
-async def handle(context: Context, resource: Resource) -> Result:
-    raise status.unknown_resource()
+
+def stream_parameters(query: dict[str, str]) -> list[tuple[str, str]]:
+    """PodExecOptions' streams as the kubelet names them. A client that names none gets the output."""
+    wanted = {name for name, _ in _KUBELET_NAMES if is_true(query.get(name))}
+    if not wanted & {"stdin", "stdout", "stderr"}:
+        wanted |= {"stdout", "stderr"}
+    return [(ours, "1") for name, ours in _KUBELET_NAMES if name in wanted]
+
+
+async def handle_exec(context: Context, resource: Resource) -> Result:
+    pod = await _pod(context, resource)
+    command = repeated(context.raw_query, "command")
+    if not command:
+        raise status.bad_request("you must specify at least one command for the container")
+    return await _remote_command(context, pod, "exec", [("command", word) for word in command])
+
+
+async def handle_attach(context: Context, resource: Resource) -> Result:
+    return await _remote_command(context, await _pod(context, resource), "attach", [])
+
+
+async def handle_port_forward(context: Context, resource: Resource) -> Result:
+    pod = await _pod(context, resource)
+    ports = [("port", value) for value in repeated(context.raw_query, "ports")]
+    return await _tunnel(context, pod, "portForward", "", ports)
+
+
+async def _pod(context: Context, resource: Resource) -> Object:
+    """The pod, when it may be streamed with and runs somewhere. Reading alone is not enough: a WebSocket comes as a GET."""
+    if context.method not in ("GET", "POST"):
+        raise status.method_not_allowed()
+    path = context.info.path
+    if context.info.verb != "create":
+        asked = Attributes(
+            "create", path.group, path.version, path.resource, path.subresource, path.name, path.namespace
+        )
+        if not context.services.authorizer.is_master(context.user):
+            await context.services.authorizer.require(context.user, asked)
+    if not tunnel.wants_upgrade(context):
+        raise status.bad_request("Upgrade request required")
+    pod = (await get.entry_of(context, resource)).object()
+    if not kubelets.node_of(pod):
+        raise status.bad_request(f"pod {path.name} does not have a host assigned")
+    return pod
+
+
+async def _remote_command(context: Context, pod: Object, verb: str, parameters: list[tuple[str, str]]) -> Result:
+    phase = (pod.get("status") or {}).get("phase")
+    if phase in ("Succeeded", "Failed"):
+        raise status.bad_request(f"cannot {verb} a container in a completed pod; current phase is {phase}")
+    container = container_of(pod, context.query.get("container", ""))
+    return await _tunnel(context, pod, verb, f"/{quote(container)}", stream_parameters(context.query) + parameters)
+
+
+async def _tunnel(context: Context, pod: Object, verb: str, rest: str, parameters: list[tuple[str, str]]) -> Result:
+    node, path = kubelets.node_of(pod), context.info.path
+    endpoint = await context.services.upstreams.kubelet_endpoint(context.services, node)
+    target = f"/{verb}/{path.namespace}/{path.name}{rest}?{urlencode(parameters)}"
+    found = await tunnel.opened(context, endpoint, target, tunnel.upgrade_headers(context, _HEADERS))
+    if not isinstance(found, tunnel.Refusal):
+        return found
+    text = found.body.decode(errors="replace").strip()
+    if found.code == 404:
+        raise status.ApiError(404, "NotFound", text)
+    if found.code in (400, 403):
+        raise status.bad_request(text)
+    raise status.internal_error(f"unable to upgrade connection: {text or f'the kubelet of {node} said {found.code}'}")
