@@ -122,12 +122,12 @@ class Gateway:
     @staticmethod
     def serves(path: str) -> bool:
         """Tell whether the path is the gateway's."""
-        return path.startswith(PREFIXES)
+        return path.startswith("/v3")
 
     async def http(self, request: Http1Request) -> Http1Response:
         """Answer a request whose path `serves` is true of."""
-        prefix = next(prefix for prefix in PREFIXES if request.path.startswith(prefix))
-        method = self._methods.get(request.path[len(prefix) :])
+        prefix = next((prefix for prefix in PREFIXES if request.path.startswith(prefix)), None)
+        method = None if prefix is None else self._methods.get(request.path.removeprefix(prefix))
         if method is None:
             return _error(404, Code.NOT_FOUND, "Not Found")
         if request.method != "POST":
@@ -241,9 +241,9 @@ def _parse(method: _Method, body: bytes) -> list[bytes]:
     while text[position:].strip():
         position += len(text[position:]) - len(text[position:].lstrip())
         found, position = decoder.raw_decode(text, position)
-        if not isinstance(found, dict):
+        if not isinstance(found, dict | None):
             raise ValueError("a JSON object is needed")
-        message = json_format.ParseDict(found, method.request(), ignore_unknown_fields=True)
+        message = json_format.ParseDict(found or {}, method.request(), ignore_unknown_fields=True)
         messages.append(message.SerializeToString())
         if not method.is_streaming:
             break

@@ -137,16 +137,21 @@ def ask(
     request: Message,
     response_type: _ResponseType[_Response],
     then: Callable[[_Response], None],
-    failed: Callable[[int, str], None] | None = None,
+    failed: Callable[[str], None] | None = None,
 ) -> None:
     """Ask one of our own unary methods in the name of `call`'s client; `then` gets the answer.
 
-    Where it fails, `call` fails the same way, unless `failed(code, text)` is given.
+    Where it fails, `call` fails with the same text, unless `failed(text)` is given. The code becomes Unknown, as in etcd,
+    whose locks and elections are clients of its own.
     """
 
     def on_end(code: int, text: str) -> None:
-        if code != Code.OK:
-            (failed or call.fail)(code, text)
+        if code == Code.OK:
+            return
+        if failed is None:
+            call.fail(Code.UNKNOWN, text)
+        else:
+            failed(text)
 
     local = LocalCall(
         path,

@@ -7,6 +7,7 @@ from typing import Protocol
 from kvstore.api.access import Access
 from kvstore.api.auth import AuthService
 from kvstore.api.cluster import ClusterService
+from kvstore.api.composed import Composed
 from kvstore.api.health import HealthService
 from kvstore.api.kv import KvService
 from kvstore.api.leader_guard import LeaderGuard, Timer
@@ -17,6 +18,7 @@ from kvstore.api.metrics import Metrics
 from kvstore.api.node import ApiLimits, MemberPort, Node
 from kvstore.api.passwords import Passwords
 from kvstore.api.scrubber import Scrubber
+from kvstore.api.snapshot import SnapshotService
 from kvstore.api.tokens import AuthOptions, parse_auth_token
 from kvstore.api.watch import WatchService
 from kvstore.api.watch_hub import WatchHub
@@ -57,7 +59,6 @@ class Services:
     ) -> None:
         access = _make_access(member, state, loop, auth or AuthOptions(), secrets or SystemRandom(), wall_clock)
         node = Node(member, state, limits, access)
-        self._guarded = access.guarded
         self._loop = loop
         self._random = random
         self._limits = limits
@@ -68,34 +69,35 @@ class Services:
         guard = LeaderGuard(node, loop.call_later)
         watch = WatchService(node, self.hub, guard)
         self._health = HealthService(node, Metrics(node, self.hub, watch).render)
-        self._services = (
+        self._snapshots = SnapshotService(node, loop)
+        services = (
             KvService(node, self.scrubber),
             watch,
             LeaseService(node, self.lessor, guard, random, loop.call_later),
             ClusterService(node),
             MaintenanceService(node),
+            self._snapshots,
             AuthService(node),
             self._health,
         )
+        routes = {path: handler for service in services for path, handler in service.routes().items()}
+        self._composed = Composed({path: access.guarded(path, handler) for path, handler in routes.items()}, state)
         self._schedule_progress()
 
     def routes(self) -> dict[str, Unary | Streaming]:
         """Return the handlers of all services by path."""
-        return {
-            path: self._guarded(path, handler)
-            for service in self._services
-            for path, handler in service.routes().items()
-        }
+        return self._composed.routes()
 
     def http(self, request: Http1Request) -> Awaitable[Http1Response]:
-        """Answer a request over HTTP/1.1."""
-        return self._health.http(request)
+        """Answer a request that is not gRPC."""
+        return self._composed.http(request) if self._composed.serves(request.path) else self._health.http(request)
 
     def stop(self) -> None:
         """Expire and scrub nothing from now on."""
         self._is_stopped = True
         self.lessor.stop()
         self.scrubber.stop()
+        self._snapshots.stop()
 
     def _schedule_progress(self) -> None:
         interval = self._limits.watch_progress_notify_interval_seconds

@@ -175,10 +175,10 @@ class Contender:
             self._deletions.forget(self.key, self._on_deleted)
             self._before = b""
 
-    def _on_failed(self, code: int, text: str) -> None:
+    def _on_failed(self, text: str) -> None:
         self._is_over = True
         self._leave()
-        self._call.fail(code, text)
+        self._call.fail(Code.UNKNOWN, text)
 
     def _on_cancel(self) -> None:
         """The client went: give our place to the next one."""
@@ -193,7 +193,7 @@ class Contender:
             compare=[still_created_at(self.key, self.create_revision)],
             success=[RequestOp(request_delete_range=DeleteRangeRequest(key=self.key))],
         )
-        ask(self._routes, self._call, TXN, request, TxnResponse, lambda answer: None, lambda code, text: None)
+        ask(self._routes, self._call, TXN, request, TxnResponse, lambda answer: None, lambda text: None)
 
 
 def prefix_of(name: bytes) -> bytes:
