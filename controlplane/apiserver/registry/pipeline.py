@@ -22,7 +22,7 @@ Mode = Literal["Strict", "Warn", "Ignore"]
 _MODES: Final = ("Strict", "Warn", "Ignore")
 # What the server alone writes in metadata.
 _SERVER_OWNED: Final = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
-_DROPPED: Final = ("selfLink", "managedFields")
+_DROPPED: Final = ("selfLink",)
 
 
 def field_validation(context: Context) -> Mode:
@@ -159,10 +159,10 @@ def prepare_update(context: Context, resource: Resource, new: Object, old: Objec
 
 
 def prepare_status(resource: Resource, new: Object, old: Object) -> Object:
-    """A changed status: only status, labels and annotations come from the client."""
+    """A changed status: only status, labels and annotations come from the client, and who owns what with them."""
     metadata = dict(old["metadata"])
     kept = _kept_metadata(resource, new, old)
-    for name in ("labels", "annotations"):
+    for name in ("labels", "annotations", "managedFields"):
         if name in kept:
             metadata[name] = kept[name]
         else:

@@ -6,7 +6,7 @@ from typing import Final
 
 from controlplane.apiserver import admission, present
 from controlplane.apiserver.context import Context, Result
-from controlplane.apiserver.registry import pipeline
+from controlplane.apiserver.registry import ownership, pipeline
 from controlplane.apiserver.registry.table import strategy_of
 from controlplane.apiserver.storage import layout
 from controlplane.apiserver.storage.codec import Object
@@ -28,10 +28,13 @@ async def handle(context: Context, resource: Resource) -> Result:
     return present.one(context, resource, entry.raw, accepted, 201)
 
 
-async def create(context: Context, resource: Resource, obj: Object) -> Entry:
+async def create(
+    context: Context, resource: Resource, obj: Object, owners: ownership.Owners = ownership.tracked
+) -> Entry:
     """The object, decoded, stored; raises ApiError."""
     obj = pipeline.named(context, resource, obj)
     obj = pipeline.defaulted(context, resource, obj)
+    obj = owners(context, resource, None, obj, "")
     obj = await pipeline.admitted_create(context, resource, obj)
     generated = not obj["metadata"].get("name")
     prepared = pipeline.prepare_create(context, resource, obj)

@@ -1,4 +1,5 @@
-"""PATCH: JSON patch, merge patch, strategic merge patch; tried again on the newest object while others are faster."""
+"""PATCH: JSON patch, merge patch, strategic merge patch (and apply, see there); tried again on the newest object while
+others are faster."""
 
 from __future__ import annotations
 
@@ -8,21 +9,22 @@ from controlplane.apiserver import negotiate, present
 from controlplane.apiserver.context import Context, Result
 from controlplane.apiserver.registry import pipeline
 from controlplane.apiserver.storage.codec import Object
-from controlplane.apiserver.verbs import body, update
+from controlplane.apiserver.verbs import apply, body, update
 from controlplane.objects import patch, status
 from controlplane.objects.kinds import Resource
 
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
-SERVED: Final = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
+SERVED: Final = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, apply.MEDIA_TYPE)
 
 
 async def read_patch(context: Context) -> tuple[str, Any]:
     """(media type, patch); raises 400 or 415."""
     media_type = negotiate.media_type_of(context.header(b"content-type"))
-    if media_type not in SERVED:
+    if media_type not in SERVED or media_type == apply.MEDIA_TYPE:
         raise status.unsupported_media_type(list(SERVED))
+    apply.check_not_forced(context)
     text = await context.body()
     value = negotiate.parse_json(text) if text[:1] in b"{[" else negotiate.parse_yaml(text)
     if media_type == JSON_PATCH and not isinstance(value, list):
@@ -52,6 +54,8 @@ def applied(context: Context, resource: Resource, media_type: str, wanted: Any, 
 
 
 async def handle(context: Context, resource: Resource) -> Result:
+    if apply.is_apply(context):
+        return await apply.handle(context, resource)
     accepted = context.accepted()
     media_type, wanted = await read_patch(context)
     entry = await patched(context, resource, media_type, wanted)

@@ -7,7 +7,7 @@ from typing import Final
 
 from controlplane.apiserver import admission, present
 from controlplane.apiserver.context import Context, Result
-from controlplane.apiserver.registry import deletion, pipeline, versions
+from controlplane.apiserver.registry import deletion, ownership, pipeline, versions
 from controlplane.apiserver.registry.table import strategy_of
 from controlplane.apiserver.storage import layout
 from controlplane.apiserver.storage.codec import Object
@@ -102,24 +102,39 @@ async def as_given(
     return wanted, NOTHING_ELSE
 
 
-async def change(context: Context, resource: Resource, make: Make, *, of_status: bool = False) -> Entry:
+async def change(
+    context: Context,
+    resource: Resource,
+    make: Make,
+    *,
+    of_status: bool = False,
+    owners: ownership.Owners = ownership.tracked,
+) -> Entry:
     """Change the object that the path names, all of it or its status; answers the entry."""
     key = object_key(context, resource)
     if of_status:
-        return await change_at(context, resource, key, make, as_status, "status")
-    return await change_at(context, resource, key, make)
+        return await change_at(context, resource, key, make, as_status, "status", owners)
+    return await change_at(context, resource, key, make, owners=owners)
 
 
 async def change_at(
-    context: Context, resource: Resource, key: str, make: Make, prepare: Prepare = as_whole, subresource: str = ""
+    context: Context,
+    resource: Resource,
+    key: str,
+    make: Make,
+    prepare: Prepare = as_whole,
+    subresource: str = "",
+    owners: ownership.Owners = ownership.tracked,
 ) -> Entry:
-    """Change the object at any key."""
+    """Change the object at any key; `owners` says who owns what then."""
     services, strategy = context.services, strategy_of(resource)
     lease = await strategy.lease(services)
 
     async def decide(current: Object) -> Write:
         old = versions.from_stored(resource, current)
-        new, also = await prepare(context, resource, await make(old), old, subresource)
+        wanted = owners(context, resource, old, await make(old), subresource)
+        new, also = await prepare(context, resource, wanted, old, subresource)
+        new = ownership.settled(new, old)
         await admission.validate(pipeline.attributes(context, resource, "UPDATE", new, old, subresource))
         stored = pipeline.stored(resource, new)
         if context.is_dry_run:

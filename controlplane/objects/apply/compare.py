@@ -28,10 +28,14 @@ class Comparison:
     @property
     def written(self) -> FieldSet:
         """What is different or new."""
+        if not (self.modified and self.added):
+            return self.modified or self.added
         return sets.union(self.modified, self.added)
 
     def without(self, ignored: FieldSet) -> Comparison:
         """Less these fields and what is below them."""
+        if not ignored:
+            return self
         return Comparison(
             sets.difference_below(self.removed, ignored),
             sets.difference_below(self.modified, ignored),
@@ -42,7 +46,7 @@ class Comparison:
 def compare(schema: Schema, old: Any, new: Any) -> Comparison:
     """What changed from `old` to `new`, both whole objects.  Raises shape.ElementError."""
     walk = _Walk()
-    walk.values(schema, old, new, ())
+    walk.values(schema, old, new, ())  # objects: never leaves
     return Comparison(walk.removed, walk.modified, walk.added)
 
 
@@ -67,13 +71,11 @@ class _Walk:
 
     def values(self, schema: Schema, old: Any, new: Any, path: Path) -> None:
         """Two values of one place, both of which are there (perhaps null)."""
-        if schema.type != "any" and old == new:
-            return
         old_form, new_form = _form(schema, old, new), _form(schema, new, old)
         if old_form != new_form:
             self._replaced(schema, old, new, path)
         elif old_form == "leaf" or not (old or new):
-            if not same(old, new):
+            if path and not same(old, new):
                 sets.insert(self.modified, path, LEAF)
         elif old_form == "map":
             self._maps(schema, old or {}, new or {}, path)
@@ -89,10 +91,10 @@ class _Walk:
                     sets.insert(target, (*path, element), node)
 
     def _maps(self, schema: Schema, old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
-        always = shape.always(schema)
+        always, typed = shape.always(schema), schema.type != "any"
         for name in {**old, **new}:
             before, after = old.get(name, _ABSENT), new.get(name, _ABSENT)
-            if before is after:
+            if before is after or (typed and before == after):
                 continue
             if name in always:
                 before = always[name] if before is _ABSENT else before

@@ -55,7 +55,8 @@ def whole(schema: Schema, value: Any) -> FieldSet:
     found: FieldSet = {MEMBER: LEAF}
     if form == "map":
         for name, part in value.items():
-            found[elements.field(name)] = whole(shape.child(schema, name), part)
+            is_tree = isinstance(part, dict | list)
+            found[elements.field(name)] = whole(shape.child(schema, name), part) if is_tree else LEAF
         return found
     for item in value:
         element = shape.element(schema, item)

@@ -94,12 +94,6 @@ async def test_patches_that_race_all_apply(client: ApiClient) -> None:
     assert len((await client.get(CONFIG_MAPS, "a", "default"))["data"]) == 10
 
 
-async def test_server_side_apply_is_answered_as_by_a_server_that_lacks_it(client: ApiClient) -> None:
-    with pytest.raises(ApiError) as caught:
-        await client.patch(CONFIG_MAPS, "a", config_map("a"), "default", type="apply")
-    assert caught.value.code == 415
-
-
 async def test_a_dry_run_stores_nothing(client: ApiClient) -> None:
     answer = await client.raw(
         "POST", "/api/v1/namespaces/default/configmaps", body=config_map("a"), query={"dryRun": "All"}

@@ -80,7 +80,9 @@ def test_elements_stand_in_the_order_of_their_kinds_and_values() -> None:
         "i:2",
         "i:10",
     ]
-    assert sorted(wanted[::-1], key=elements.rank) == wanted
+    found = list(reversed(wanted))
+    found.sort(key=elements.rank)
+    assert found == wanted
 
 
 def test_keys_of_items_have_one_form() -> None:
