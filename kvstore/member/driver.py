@@ -12,6 +12,7 @@ import logging
 import queue
 import ssl
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,7 @@ from kvstore.member.ports import Disk, StateMachine
 from kvstore.member.transport import PeerTransport
 from kvstore.rpc import Limits, Server
 from kvstore.storage.data_dir import DataDirectory, Identity
-from kvstore.storage.lmdb_store import LmdbStore
-from kvstore.storage.raft_log import TABLES, RaftLog
+from kvstore.storage.file_log import FileLog, open_log
 
 logger = logging.getLogger("kvstore.member")
 
@@ -35,6 +35,9 @@ PEER_MESSAGE_BYTES = 512 << 20
 CHUNK_LENGTH_BYTES = 4
 QUICK_SECONDS = 0.002  # an fsync that takes less is not worth a change of thread
 MEAN_OF_JOBS = 8
+
+
+_Job = tuple[Callable[[], None], Callable[[], None]]
 
 
 class InlineDisk:
@@ -52,15 +55,17 @@ class InlineDisk:
 
 
 class ThreadDisk:
-    """The Disk port in one thread, so that the loop goes on while the disk works.
+    """The Disk port in one thread, so that the loop goes on while a slow disk works.
 
-    Awaited work is done at once, without two changes of thread, where the disk has been quick lately.
+    Where the disk has been quick lately the loop does the work itself, because two changes of thread cost as much:
+    awaited work at once, other work in the next round, when what this round sends is on its way.
     """
 
     def __init__(self, fail: Callable[[BaseException], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._fail = fail
-        self._jobs: queue.SimpleQueue[tuple[Callable[[], None], Callable[[], None]] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._soon: deque[_Job] = deque()
         self._unfinished = 0
         self._mean_seconds = QUICK_SECONDS  # of the last jobs; the first goes to the thread
         self._is_idle = threading.Condition()
@@ -68,13 +73,36 @@ class ThreadDisk:
         self._thread.start()
 
     def submit(self, work: Callable[[], None], done: Callable[[], None], *, is_awaited: bool = False) -> None:
-        if is_awaited and self._unfinished == 0 and self._mean_seconds < QUICK_SECONDS:
-            self._measure(work)
-            done()
+        if self._unfinished == 0 and self._mean_seconds < QUICK_SECONDS:
+            if is_awaited and not self._soon:
+                self._measure(work)
+                done()
+            else:
+                self._soon.append((work, done))
+                self._loop.call_soon(self._run_soon)
             return
+        self._run_all_soon()
         with self._is_idle:
             self._unfinished += 1
         self._jobs.put((work, done))
+
+    def _run_soon(self) -> None:
+        if self._soon:
+            work, done = self._soon.popleft()
+            try:
+                self._measure(work)
+            except Exception as error:
+                self._soon.clear()
+                self._fail(error)
+            else:
+                done()
+
+    def _run_all_soon(self) -> None:
+        """What was put off; in order, before anything later."""
+        while self._soon:
+            work, done = self._soon.popleft()
+            self._measure(work)
+            self._loop.call_soon(done)
 
     def _measure(self, work: Callable[[], None]) -> None:
         started = perf_counter()
@@ -96,6 +124,7 @@ class ThreadDisk:
                 self._loop.call_soon_threadsafe(job[1])
 
     def drain(self) -> None:
+        self._run_all_soon()
         with self._is_idle:
             self._is_idle.wait_for(lambda: self._unfinished == 0 or not self._thread.is_alive())
 
@@ -151,7 +180,7 @@ class _Parts:
     transport: PeerTransport
     disk: InlineDisk | ThreadDisk
     snapshots: SpooledSnapshots
-    store: LmdbStore
+    log: FileLog
 
 
 class Driver:
@@ -221,7 +250,7 @@ class Driver:
             self.failed.cancel()
         parts.disk.close()
         parts.snapshots.close()
-        parts.store.close()
+        parts.log.close()
 
 
 async def start_member(
@@ -239,14 +268,14 @@ async def start_member(
     """
     directory.identify(Identity(config.cluster_id, config.member_id, config.name))
     driver = Driver(config)
-    store = LmdbStore(directory.log_path, TABLES)
+    log = open_log(directory.log_path, state.applied_index)
     snapshots = SpooledSnapshots(directory.incoming_path)
     transport = PeerTransport(config.cluster_id, config.member_id, snapshots, random, client_context)
     server = Server(transport.routes(), limits=Limits(message_bytes=PEER_MESSAGE_BYTES))
     disk: InlineDisk | ThreadDisk = ThreadDisk(driver.fail) if config.disk_thread else InlineDisk()
     try:
         port: Disk = disk
-        member = Member(config, RaftLog(store), state, transport, port, snapshots, random, driver.wake)
+        member = Member(config, log, state, transport, port, snapshots, random, driver.wake)
         transport.attach(member)
         for url in config.listen_peer_urls:
             parts = urlsplit(url)
@@ -256,7 +285,7 @@ async def start_member(
         await server.stop()
         await transport.close()
         disk.close()
-        store.close()
+        log.close()
         raise
-    driver.run(member, _Parts(server, transport, disk, snapshots, store))
+    driver.run(member, _Parts(server, transport, disk, snapshots, log))
     return driver

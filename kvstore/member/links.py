@@ -52,8 +52,8 @@ class Link:
     def add_ask(self, ask: pb.Ask) -> None:
         self._asks.append(ask)
 
-    def flush(self) -> None:
-        """Send what was added, or see to it that there is a connection."""
+    def flush(self, *, is_urgent: bool = False) -> None:
+        """Send what was added, or see to it that there is a connection; urgent: before anything else is done."""
         call = self._call
         if call is None:
             if self._runner is None:
@@ -67,6 +67,8 @@ class Link:
         self._messages.clear()
         self._asks.clear()
         call.send(batch.SerializeToString())
+        if is_urgent:
+            self.channel.flush()
 
     async def _run(self) -> None:
         """Keep one stream open, for as long as the link lives."""

@@ -23,7 +23,7 @@ from kvstore.member.member import Member
 from kvstore.member.ports import MemberInfo, Snapshots
 from kvstore.member.wire import Encoder, decode_header, decode_message
 from kvstore.pb import raft_pb2 as pb
-from kvstore.raft.types import Message
+from kvstore.raft.types import Append, AppendReply, Message
 from kvstore.rpc import Call, Code, Receiver, Streaming
 
 logger = logging.getLogger("kvstore.member")
@@ -31,6 +31,7 @@ logger = logging.getLogger("kvstore.member")
 MESSAGES = "/pilothouse.raft.Peer/Messages"
 SNAPSHOT = "/pilothouse.raft.Peer/Snapshot"
 ASK_TIMEOUT_SECONDS = 5.0
+URGENT = frozenset((Append, AppendReply))  # a client waits for them; the rest may leave after the clients' answers
 UNREADABLE = (DecodeError, KeyError, ValueError, IndexError)
 
 
@@ -64,13 +65,15 @@ class PeerTransport:
         """Queue messages to their targets; never blocks."""
         links, encode = self._links, self._encoder.message
         touched: dict[int, Link] = {}
+        is_urgent = False
         for message in messages:
             link = links.get(message.to)
             if link is not None:
                 link.add(encode(message))
                 touched[message.to] = link
+                is_urgent = is_urgent or type(message) in URGENT
         for link in touched.values():
-            link.flush()
+            link.flush(is_urgent=is_urgent)
 
     def send_snapshot(self, to: int, header: bytes, chunks: Iterator[bytes], done: Callable[[bool], None]) -> None:
         """Stream one snapshot beside the messages."""

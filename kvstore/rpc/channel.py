@@ -132,6 +132,11 @@ class Channel:
             connection = await self._wait_for_room(connection, None)
         return connection.open(self._head(path, metadata, None), receiver)
 
+    def flush(self) -> None:
+        """Write what waits now, not at the next round of the loop: for a caller that is going to be busy."""
+        if self._protocol is not None:
+            self._protocol.flush()
+
     def probe(self) -> None:
         """Ping the server; without an answer in PROBE_TIMEOUT_SECONDS all calls of the connection end (UNAVAILABLE)."""
         if self._protocol is not None:
@@ -267,7 +272,7 @@ class _ClientProtocol(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self._channel.limits.write_buffer_bytes)
         self.connection.is_writable = True
         self._channel.on_protocol_made(self)
-        self._flush()
+        self.flush()
         self._timer = self._loop.call_later(self._channel.keepalive_seconds, self._on_keepalive)
 
     def data_received(self, data: bytes) -> None:
@@ -276,12 +281,13 @@ class _ClientProtocol(asyncio.Protocol):
         self.connection.receive(data)
         if not self.ready.is_set():
             self.ready.set()
-        self._flush()
+        self.flush()
 
     def _on_output(self) -> None:
-        self._loop.call_soon(self._flush)
+        self._loop.call_soon(self.flush)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what waits."""
         connection = self.connection
         if self._transport is None or self.closed.is_set():
             return
@@ -334,7 +340,7 @@ class _ClientProtocol(asyncio.Protocol):
             if isinstance(stream, ClientCall):
                 stream.cancel(Code.CANCELLED, "the channel is closed")
         self.connection.emit(frames.goaway_frame(0, frames.ErrorCode.NO_ERROR))
-        self._flush()
+        self.flush()
         self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:

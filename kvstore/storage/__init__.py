@@ -4,6 +4,7 @@
     lmdb_store.py   the only file that imports lmdb
     memory.py       the in-memory twin: the same contract suite runs on both
     raft_log.py     RaftLog: entries, hard state and snapshot mark; save() is one durable transaction; every record is checksummed
+    file_log.py     FileLog: the same contract on an append-only file; what members use.  segments.py   its frames and files
     codec.py        the only file that imports msgpack
     data_dir.py     layout, lock file (a second process gets DataDirectoryInUse), identity of the member
 
