@@ -1,8 +1,9 @@
 """TLS as etcd's flags describe it, and certificates that are read again when their files change.
 
-    files = TlsFiles(cert_file, key_file, trusted_ca_file, client_cert_auth)
-    context = files.server_context()          None where there is no certificate
-    reloader = Reloader(loop.call_later); reloader.watch(files, context); reloader.stop()
+    tls = MemberTls(config, loop.call_later)      tls.clients, tls.peers, tls.to_peers: contexts, None without TLS; stop()
+
+    TlsFiles     one side's files, and contexts of them
+    Reloader     looks at files now and then, and loads those that changed
 
 As in etcd, a trusted authority makes client certificates required, and connections that stand keep the certificates
 they began with. A new authority is added to those that are trusted; one that is taken away needs a restart.
@@ -14,12 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
-__all__ = ["Reloader", "TlsFiles"]
+from kvstore.member.config import MemberConfig
+
+__all__ = ["MemberTls", "Reloader", "TlsFiles", "TlsLimits"]
 
 logger = logging.getLogger("kvstore.tls")
 
 CHECK_SECONDS = 5.0  # between looks at the files
+
+_VERSIONS = {"": ssl.TLSVersion.TLSv1_2, "TLS1.2": ssl.TLSVersion.TLSv1_2, "TLS1.3": ssl.TLSVersion.TLSv1_3}
 
 _Stamp = tuple[tuple[int, int, int], ...]
 
@@ -31,6 +37,37 @@ class Timer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class TlsLimits:
+    """etcd's --tls-min-version ("TLS1.2", "TLS1.3") and --cipher-suites (Go's names; they concern TLS 1.2 alone)."""
+
+    min_version: str = ""
+    cipher_suites: tuple[str, ...] = ()
+
+    def set(self, context: ssl.SSLContext) -> None:
+        """Have `context` keep to them. Raises ValueError for names that there are not."""
+        if self.min_version not in _VERSIONS:
+            raise ValueError(f"--tls-min-version must be TLS1.2 or TLS1.3, not {self.min_version!r}")
+        context.minimum_version = _VERSIONS[self.min_version]
+        if self.cipher_suites:
+            try:
+                context.set_ciphers(":".join(map(_openssl_name, self.cipher_suites)))
+            except ssl.SSLError as error:
+                raise ValueError(f"--cipher-suites names none that there is: {','.join(self.cipher_suites)}") from error
+
+
+def _openssl_name(suite: str) -> str:
+    """Return OpenSSL's name: TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 is ECDHE-RSA-AES128-GCM-SHA256 there."""
+    exchange, separator, cipher = suite.removeprefix("TLS_").partition("_WITH_")
+    if not suite.startswith("TLS_") or not separator:
+        raise ValueError(f"--cipher-suites has {suite!r} where a name such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 is needed")
+    cipher = cipher.replace("AES_", "AES").replace("_CBC", "")
+    if cipher.startswith("CHACHA20_POLY1305"):
+        cipher = "CHACHA20_POLY1305"
+    exchange = "" if exchange == "RSA" else exchange + "-"
+    return (exchange + cipher).replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
 class TlsFiles:
     """One side's files (PEM); empty names where there are none. Contexts raise OSError (ssl.SSLError is one)."""
 
@@ -38,6 +75,7 @@ class TlsFiles:
     key_file: str = ""
     trusted_ca_file: str = ""
     client_cert_auth: bool = False
+    limits: TlsLimits = TlsLimits()
 
     def server_context(self) -> ssl.SSLContext | None:
         """Return the context of a listener, None without a certificate. Raises ValueError for half a pair."""
@@ -47,7 +85,7 @@ class TlsFiles:
                 raise ValueError("client certificates are asked for, but there is no certificate to serve TLS with")
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.limits.set(context)
         self._load(context)
         if self.client_cert_auth or self.trusted_ca_file:
             context.verify_mode = ssl.CERT_REQUIRED
@@ -61,7 +99,7 @@ class TlsFiles:
         if not self.cert_file and not self.trusted_ca_file:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.limits.set(context)
         self._load(context)
         if not self.trusted_ca_file:
             context.load_default_certs(ssl.Purpose.SERVER_AUTH)
@@ -103,6 +141,47 @@ class TlsFiles:
         except OSError:
             return None
         return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)
+
+
+class MemberTls:
+    """The contexts of one member: for its clients, for the other members, and to reach them.
+
+    Raises ValueError and OSError where a URL needs what the flags do not give, or a file does not hold what it should.
+    """
+
+    def __init__(
+        self, config: MemberConfig, later: Callable[[float, Callable[[], None]], Timer], limits: TlsLimits | None = None
+    ) -> None:
+        limits = limits or TlsLimits()
+        for_clients = TlsFiles(
+            config.cert_file, config.key_file, config.trusted_ca_file, config.client_cert_auth, limits
+        )
+        for_peers = TlsFiles(
+            config.peer_cert_file,
+            config.peer_key_file,
+            config.peer_trusted_ca_file,
+            config.peer_client_cert_auth,
+            limits,
+        )
+        self.clients = for_clients.server_context()
+        self.peers = for_peers.server_context()
+        self.to_peers = for_peers.client_context()
+        _check_urls(config.listen_client_urls, self.clients, "--cert-file and --key-file")
+        _check_urls(config.listen_peer_urls, self.peers, "--peer-cert-file and --peer-key-file")
+        self._reloader = Reloader(later)
+        self._reloader.watch(for_clients, self.clients)
+        self._reloader.watch(for_peers, self.peers)
+        self._reloader.watch(for_peers, self.to_peers)
+
+    def stop(self) -> None:
+        """Look at the files no more."""
+        self._reloader.stop()
+
+
+def _check_urls(urls: tuple[str, ...], context: ssl.SSLContext | None, flags: str) -> None:
+    for url in urls:
+        if urlsplit(url).scheme == "https" and context is None:
+            raise ValueError(f"{url} needs {flags}")
 
 
 class Reloader:

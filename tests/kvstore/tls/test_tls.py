@@ -13,8 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
+from kvstore.member.config import MemberConfig
 from kvstore.rpc import Call, Channel, RpcError, Server, Unary
-from kvstore.tls import CHECK_SECONDS, Reloader, TlsFiles
+from kvstore.tls import CHECK_SECONDS, MemberTls, Reloader, TlsFiles, TlsLimits
 from tests.kvstore.rpc.test_tls import Authority, Identity
 
 
@@ -215,3 +216,56 @@ def test_files_that_hold_something_else_are_named(folder: Folder) -> None:
     folder.write("ca.pem", b"nothing")
     with pytest.raises(ValueError, match="holds no certificate"):
         folder.files().server_context()
+
+
+def test_a_member_has_the_contexts_that_its_flags_ask_for(folder: Folder) -> None:
+    files, timers = folder.files(), Timers()
+    config = MemberConfig(
+        listen_client_urls=("https://127.0.0.1:1",),
+        cert_file=files.cert_file,
+        key_file=files.key_file,
+        peer_trusted_ca_file=files.trusted_ca_file,
+    )
+    tls = MemberTls(config, timers.later, TlsLimits("TLS1.3"))
+    assert tls.clients is not None
+    assert tls.clients.verify_mode is ssl.CERT_NONE
+    assert tls.clients.minimum_version is ssl.TLSVersion.TLSv1_3
+    assert tls.peers is None
+    assert tls.to_peers is not None
+    assert tls.to_peers.verify_mode is ssl.CERT_REQUIRED
+    tls.stop()
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (MemberConfig(listen_client_urls=("https://127.0.0.1:1",)), "needs --cert-file and --key-file"),
+        (MemberConfig(listen_peer_urls=("https://127.0.0.1:1",)), "needs --peer-cert-file and --peer-key-file"),
+    ],
+)
+def test_an_https_address_without_a_certificate_is_refused_not_served_in_plain(config: MemberConfig, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        MemberTls(config, Timers().later)
+
+
+@pytest.mark.parametrize(
+    "suite",
+    [
+        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+        "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+        "TLS_RSA_WITH_AES_128_GCM_SHA256",
+    ],
+)
+def test_go_names_of_cipher_suites_are_understood(suite: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    TlsLimits(cipher_suites=(suite,)).set(context)
+    ours = [one["name"] for one in context.get_ciphers() if one["protocol"] != "TLSv1.3"]
+    assert len(ours) == 1
+
+
+@pytest.mark.parametrize("limits", [TlsLimits("TLS1.1"), TlsLimits("", ("AES128",)), TlsLimits("", ("TLS_NONE_WITH_SUCH",))])
+def test_limits_that_there_are_not_are_refused(limits: TlsLimits) -> None:
+    with pytest.raises(ValueError, match="--"):
+        limits.set(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
