@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from kvstore.api.gateway_json import parse_requests, to_json
 from kvstore.api.local_call import LocalCall, Routes
 from kvstore.pb import election_pb2, lock_pb2, rpc_pb2
 from kvstore.rpc import Code, Http1Request, Http1Response
@@ -133,13 +133,13 @@ class Gateway:
         if request.method != "POST":
             return _error(405, Code.UNIMPLEMENTED, "Method Not Allowed")
         try:
-            messages = _parse(method, request.body)
-        except (ValueError, json_format.ParseError) as error:
+            messages = parse_requests(method.request, request.body, many=method.is_streaming)
+        except ValueError as error:
             return _error(400, Code.INVALID_ARGUMENT, str(error))
         exchange = _Exchange(method, request, asyncio.get_running_loop())
         exchange.call.start(
             self._routes.get(method.path),
-            messages if method.is_streaming else messages[:1],
+            messages,
             half_close=method.path != _STAYS_OPEN,
         )
         return await (exchange.stream() if method.is_streaming else exchange.unary())
@@ -231,23 +231,7 @@ class _Exchange:
         return _dump({"result": self._json(message)}) + b"\n"
 
     def _json(self, message: bytes) -> dict[str, Any]:
-        return json_format.MessageToDict(self._method.response.FromString(message), preserving_proto_field_name=True)
-
-
-def _parse(method: _Method, body: bytes) -> list[bytes]:
-    """Return the encoded requests of a body: JSON objects, one after the other; none is an empty request."""
-    text = body.decode()
-    decoder, position, messages = json.JSONDecoder(), 0, []
-    while text[position:].strip():
-        position += len(text[position:]) - len(text[position:].lstrip())
-        found, position = decoder.raw_decode(text, position)
-        if not isinstance(found, dict | None):
-            raise ValueError("a JSON object is needed")
-        message = json_format.ParseDict(found or {}, method.request(), ignore_unknown_fields=True)
-        messages.append(message.SerializeToString())
-        if not method.is_streaming:
-            break
-    return messages or [method.request().SerializeToString()]
+        return to_json(self._method.response.FromString(message))
 
 
 def _metadata(headers: Mapping[str, str]) -> tuple[dict[str, str], float | None]:

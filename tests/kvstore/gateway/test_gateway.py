@@ -119,7 +119,23 @@ async def test_errors_have_the_text_twice_and_the_code(http: Http) -> None:
         assert await http.ask(path, body) == (status, {"error": text, "code": code, "message": text})
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'{"key": "*"}', b'{"limit": "many"}', b"\xff", b'"text"'])
+BAD = [
+    b"{",
+    b"[]",
+    b'{"key": "*"}',
+    b'{"key": "YQ="}',
+    b'{"key": "YWJjZ"}',
+    b'{"key": 5}',
+    b'{"limit": "many"}',
+    b'{"sort_order": "WHAT"}',
+    b'{"sortOrder": "WHAT"}',
+    b"\xff",
+    b'"text"',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("body", BAD)
 async def test_what_is_no_request_is_a_bad_one(http: Http, body: bytes) -> None:
     status, answer = await http.ask("/v3/kv/range", body)
     assert (status, answer["code"]) == (400, 3)
@@ -130,6 +146,22 @@ async def test_other_methods_and_paths_are_refused(http: Http) -> None:
     assert (await http.ask("/v3/kv/range", method="GET"))[0] == 405
     status, answer = await http.ask("/v3/kv/nothing", {})
     assert (status, answer) == (404, {"error": "Not Found", "code": 5, "message": "Not Found"})
+
+
+async def test_a_transaction_nested_too_deep_is_refused_and_one_in_reason_is_looked_into(http: Http) -> None:
+    bad: dict[str, Any] = {"request_put": {"key": "*"}}
+    for _ in range(3):
+        bad = {"request_txn": {"success": [bad]}}
+    assert "base64" in (await http.ask("/v3/kv/txn", {"success": [bad]}))[1]["message"]
+    for _ in range(50):
+        bad = {"request_txn": {"success": [bad]}}
+    assert "too deep" in (await http.ask("/v3/kv/txn", {"success": [bad]}))[1]["message"]
+
+
+async def test_both_alphabets_of_base64_are_taken_with_padding_and_without(http: Http) -> None:
+    await http.ask("/v3/kv/put", {"key": "+/8="})
+    for key in ("+/8=", "-_8=", "-_8"):
+        assert (await http.ask("/v3/kv/range", {"key": key}))[1]["count"] == "1"
 
 
 async def test_an_empty_body_is_an_empty_request(http: Http) -> None:

@@ -1,0 +1,86 @@
+"""Requests as JSON: protobuf's own mapping, but strict where it is lenient: base64 that is none, names that are no enum's.
+
+Unknown fields are passed over, because etcd's gateway passes over them; protobuf's parser does the same to a value that it
+does not understand then, and a misspelt `sort_order` must not become none.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, cast
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+__all__ = ["parse_requests", "to_json"]
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
+MAX_DEPTH = 32  # of transactions in transactions
+
+
+def parse_requests(request: type[Message], body: bytes, *, many: bool) -> list[bytes]:
+    """Return the encoded requests of a body: the first JSON object, or all of `many`; none is an empty request.
+
+    Raises ValueError (json_format.ParseError is none): what is wrong, in words.
+    """
+    messages = []
+    for found in _documents(body.decode()):
+        _check(cast(Descriptor, request.DESCRIPTOR), found, MAX_DEPTH)
+        try:
+            message = json_format.ParseDict(found, request(), ignore_unknown_fields=True)
+        except json_format.ParseError as error:
+            raise ValueError(str(error)) from error
+        messages.append(message.SerializeToString())
+        if not many:
+            break
+    return messages or [b""]
+
+
+def to_json(message: Message) -> dict[str, Any]:
+    """Return a message as etcd's gateway writes it."""
+    return json_format.MessageToDict(message, preserving_proto_field_name=True)
+
+
+def _documents(text: str) -> Iterator[dict[str, Any]]:
+    decoder, position = json.JSONDecoder(), 0
+    while True:
+        position += len(text[position:]) - len(text[position:].lstrip())
+        if position == len(text):
+            return
+        try:
+            found, position = decoder.raw_decode(text, position)
+        except RecursionError as error:
+            raise ValueError("the JSON is nested too deep") from error
+        if not isinstance(found, dict | None):
+            raise ValueError("a JSON object is needed")
+        yield found or {}
+
+
+def _check(descriptor: Descriptor, found: object, depth: int) -> None:
+    if not depth:
+        raise ValueError("the JSON is nested too deep")
+    if not isinstance(found, dict):
+        return  # protobuf's parser says what it should have been
+    for name, value in found.items():
+        field = descriptor.fields_by_name.get(name) or descriptor.fields_by_camelcase_name.get(name)
+        if field is not None:
+            for one in value if isinstance(value, list) else [value]:
+                _check_value(field, one, depth)
+
+
+def _check_value(field: FieldDescriptor, value: object, depth: int) -> None:
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        if value is not None and not (isinstance(value, str) and _is_base64(value)):
+            raise ValueError(f"{field.name}: illegal base64 data: {json.dumps(value)[:80]}")
+    elif field.enum_type is not None:
+        if isinstance(value, str) and not value.lstrip("-").isdigit() and value not in field.enum_type.values_by_name:
+            raise ValueError(f"unknown value {json.dumps(value)[:80]} for enum {field.enum_type.full_name}")
+    elif field.message_type is not None:
+        _check(field.message_type, value, depth - 1)
+
+
+def _is_base64(text: str) -> bool:
+    """Tell whether it is base64, of either alphabet, padded or not."""
+    bare = text.rstrip("=")
+    return _BASE64.fullmatch(text) is not None and len(bare) % 4 != 1 and (len(bare) == len(text) or len(text) % 4 == 0)
