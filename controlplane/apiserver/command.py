@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import re
-import signal
-import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,27 +10,9 @@ import click
 
 from controlplane.apiserver.config import ApiServerConfig
 from controlplane.apiserver.runner import run
+from controlplane.machinery.command import Duration, run_until_signalled
 
-_UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-class Duration(click.ParamType[float]):
-    """A duration as Kubernetes' flags write it (5m0s, 500ms), as seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, int | float):
-            return float(value)
-        text = str(value)
-        if text == "0":
-            return 0.0
-        parts = _PART.findall(text)
-        if not parts or "".join(number + unit for number, unit in parts) != text:
-            self.fail(f"{text!r} is not a duration such as 5m0s or 500ms", param, ctx)
-        return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 class PortRange(click.ParamType[tuple[int, int]]):
@@ -138,21 +116,8 @@ def config_from(flags: dict[str, Any]) -> ApiServerConfig:
 @_with_options
 def apiserver(verbosity: int, **flags: Any) -> None:
     """Serve Kubernetes' API until SIGTERM."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbosity >= 4 else logging.INFO,
-        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
     try:
-        asyncio.run(_serve(config_from(flags)))
+        config = config_from(flags)
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-
-
-async def _serve(config: ApiServerConfig) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    logger = logging.getLogger(__package__)
-    await run(config, stop=stop, ready=lambda: logger.info("ready"))
+    run_until_signalled("controlplane.apiserver", verbosity, lambda stop, ready: run(config, stop=stop, ready=ready))

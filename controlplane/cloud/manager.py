@@ -18,9 +18,9 @@ from controlplane.machinery.client import ApiClient
 from controlplane.machinery.clock import Clock, SystemClock
 from controlplane.machinery.config import ClientConfig
 from controlplane.machinery.controller import Controller, Reconciler
-from controlplane.machinery.election import ElectionConfig, LeaderElector
 from controlplane.machinery.events import EventRecorder
 from controlplane.machinery.informer import InformerFactory
+from controlplane.machinery.participation import take_part
 
 log = logging.getLogger("controlplane.cloud")
 
@@ -51,20 +51,9 @@ async def run(config: CloudConfig, *, stop: asyncio.Event, ready: Callable[[], N
         provider = load_provider(config.cloud_provider, config.cloud_config)
         await control(client, provider, config, random=random, clock=clock)
 
-    if config.leader_elect:
-        work = asyncio.ensure_future(LeaderElector(client, _election(config), clock=clock, random=random).run(lead))
-    else:
-        work = asyncio.ensure_future(lead())
-    stopping = asyncio.ensure_future(stop.wait())
-    ready()
     try:
-        await asyncio.wait((work, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            work.result()
+        await take_part(config, client, lead, stop=stop, ready=ready, clock=clock, random=random)
     finally:
-        work.cancel()
-        stopping.cancel()
-        await asyncio.gather(work, stopping, return_exceptions=True)
         await client.close()
 
 
@@ -90,14 +79,3 @@ async def control(client: ApiClient, provider: Provider, config: CloudConfig, *,
                 group.create_task(controller.run(), name=controller.name)
     finally:
         await informers.close()
-
-
-def _election(config: CloudConfig) -> ElectionConfig:
-    return ElectionConfig(
-        name=config.leader_elect_resource_name,
-        namespace=config.leader_elect_resource_namespace,
-        identity=config.identity,
-        lease_duration_seconds=config.leader_elect_lease_duration_seconds,
-        renew_deadline_seconds=config.leader_elect_renew_deadline_seconds,
-        retry_period_seconds=config.leader_elect_retry_period_seconds,
-    )

@@ -11,9 +11,9 @@ from controlplane.controllers.config import ControllerManagerConfig
 from controlplane.machinery.client import ApiClient
 from controlplane.machinery.clock import Clock
 from controlplane.machinery.controller import Controller, Reconciler
-from controlplane.machinery.election import ElectionConfig, LeaderElector
 from controlplane.machinery.events import EventRecorder
 from controlplane.machinery.informer import InformerFactory
+from controlplane.machinery.participation import take_part
 
 log = logging.getLogger("controlplane.controllers")
 
@@ -46,30 +46,9 @@ class Manager:
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Compete and lead until `stop` is set."""
-        config = self._config
-        if config.leader_elect:
-            election = ElectionConfig(
-                config.leader_elect_resource_name,
-                config.identity or f"controller-manager_{self._random.getrandbits(64):016x}",
-                config.leader_elect_resource_namespace,
-                config.leader_elect_lease_duration_seconds,
-                config.leader_elect_renew_deadline_seconds,
-                config.leader_elect_retry_period_seconds,
-            )
-            elector = LeaderElector(self._client, election, clock=self._clock, random=self._random)
-            work = asyncio.ensure_future(elector.run(self._lead))
-        else:
-            work = asyncio.ensure_future(self._lead(0))
-        stopped = asyncio.ensure_future(stop.wait())
-        try:
-            ready()
-            await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
-            if work.done() and not work.cancelled():
-                work.result()  # it ends by itself only when it fails
-        finally:
-            for task in (work, stopped):
-                task.cancel()
-            await asyncio.gather(work, stopped, return_exceptions=True)
+        await take_part(
+            self._config, self._client, self._lead, stop=stop, ready=ready, clock=self._clock, random=self._random
+        )
 
     async def _lead(self, fencing_token: int) -> None:
         """Run every controller until cancelled."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import re
-import signal
 from pathlib import Path
 from typing import Any
 
 import click
 
 from controlplane.controllers import CONTROLLERS, ControllerManagerConfig, run
+from controlplane.machinery.command import (
+    VERBOSITY,
+    Duration,
+    election_fields,
+    election_options,
+    run_until_signalled,
+)
 from controlplane.machinery.config import ClientConfig, ConfigError
 
 __all__ = ["controller_manager"]
 
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 0.000001}
 _CONCURRENCY = {
     "deployment": "deployment-controller",
     "replicaset": "replicaset-controller",
@@ -33,16 +35,6 @@ _CONCURRENCY = {
     "horizontal-pod-autoscaler": "horizontal-pod-autoscaler-controller",
     "ttl-after-finished": "ttl-after-finished-controller",
 }
-
-
-def duration(text: str) -> float:
-    """Seconds of what Go writes as a duration: 1m30s, 300ms."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|us|h|m|s)", text)
-    if text == "0":
-        return 0.0
-    if not parts or "".join(map("".join, parts)) != text:
-        raise ValueError(f"{text!r} is not a duration such as 15s or 1m30s")
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 def _concurrency_flags(function: Any) -> Any:
@@ -64,18 +56,13 @@ def _concurrency_flags(function: Any) -> Any:
 @click.option(
     "--controllers", default="*", help=f"Comma list; '*' all, 'x' one, '-x' not. All: {', '.join(CONTROLLERS)}"
 )
-@click.option("--leader-elect/--no-leader-elect", default=True, help="Work only while holding the Lease.")
-@click.option("--leader-elect-lease-duration", type=duration, default="15s")
-@click.option("--leader-elect-renew-deadline", type=duration, default="10s")
-@click.option("--leader-elect-retry-period", type=duration, default="2s")
-@click.option("--leader-elect-resource-name", default="kube-controller-manager")
-@click.option("--leader-elect-resource-namespace", default="kube-system")
+@election_options("kube-controller-manager")
 @click.option(
-    "--node-monitor-grace-period", type=duration, default="50s", help="A node silent for this long is Unknown."
+    "--node-monitor-grace-period", type=Duration(), default="50s", help="A node silent for this long is Unknown."
 )
-@click.option("--node-monitor-period", type=duration, default="5s", help="Ignored: nothing here polls.")
+@click.option("--node-monitor-period", type=Duration(), default="5s", help="Ignored: nothing here polls.")
 @click.option(
-    "--node-startup-grace-period", type=duration, default="1m", help="The same for a node that never reported."
+    "--node-startup-grace-period", type=Duration(), default="1m", help="The same for a node that never reported."
 )
 @click.option(
     "--service-account-private-key-file",
@@ -87,22 +74,20 @@ def _concurrency_flags(function: Any) -> Any:
     "--root-ca-file", type=click.Path(exists=True), default=None, help="Published as ConfigMap kube-root-ca.crt."
 )
 @click.option("--terminated-pod-gc-threshold", default=12500, help="Finished pods that may be kept; 0: all.")
-@click.option("--horizontal-pod-autoscaler-sync-period", type=duration, default="15s")
+@click.option("--horizontal-pod-autoscaler-sync-period", type=Duration(), default="15s")
 @click.option("--horizontal-pod-autoscaler-tolerance", default=0.1)
-@click.option("--horizontal-pod-autoscaler-downscale-stabilization", type=duration, default="5m")
-@click.option("--horizontal-pod-autoscaler-cpu-initialization-period", type=duration, default="5m")
-@click.option("--horizontal-pod-autoscaler-initial-readiness-delay", type=duration, default="30s")
-@click.option("-v", "--verbosity", default=0, help="0: warnings and more, 2: information, 4: everything.")
+@click.option("--horizontal-pod-autoscaler-downscale-stabilization", type=Duration(), default="5m")
+@click.option("--horizontal-pod-autoscaler-cpu-initialization-period", type=Duration(), default="5m")
+@click.option("--horizontal-pod-autoscaler-initial-readiness-delay", type=Duration(), default="30s")
+@VERBOSITY
 @_concurrency_flags
-def controller_manager(**flags: Any) -> None:
+def controller_manager(verbosity: int, **flags: Any) -> None:
     """Run the controllers: they bring the cluster's state to what the objects ask for."""
-    level = {0: logging.WARNING, 1: logging.INFO, 2: logging.INFO}.get(flags["verbosity"], logging.DEBUG)
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s %(message)s")
     try:
         config = config_from_flags(flags)
-        asyncio.run(_serve(config))
     except (ConfigError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
+    run_until_signalled("controlplane.controllers", verbosity, lambda stop, ready: run(config, stop=stop, ready=ready))
 
 
 def config_from_flags(flags: dict[str, Any]) -> ControllerManagerConfig:
@@ -112,12 +97,7 @@ def config_from_flags(flags: dict[str, Any]) -> ControllerManagerConfig:
         client=ClientConfig.from_kubeconfig(Path(flags["kubeconfig"]), user_agent="kube-controller-manager"),
         controllers=tuple(entry.strip() for entry in flags["controllers"].split(",") if entry.strip()),
         concurrency=concurrency,
-        leader_elect=flags["leader_elect"],
-        leader_elect_lease_duration_seconds=flags["leader_elect_lease_duration"],
-        leader_elect_renew_deadline_seconds=flags["leader_elect_renew_deadline"],
-        leader_elect_retry_period_seconds=flags["leader_elect_retry_period"],
-        leader_elect_resource_name=flags["leader_elect_resource_name"],
-        leader_elect_resource_namespace=flags["leader_elect_resource_namespace"],
+        **election_fields(flags),
         node_monitor_grace_period_seconds=flags["node_monitor_grace_period"],
         node_startup_grace_period_seconds=flags["node_startup_grace_period"],
         service_account_private_key_file=flags["service_account_private_key_file"] or "",
@@ -129,11 +109,3 @@ def config_from_flags(flags: dict[str, Any]) -> ControllerManagerConfig:
         hpa_cpu_initialization_period_seconds=flags["horizontal_pod_autoscaler_cpu_initialization_period"],
         hpa_initial_readiness_delay_seconds=flags["horizontal_pod_autoscaler_initial_readiness_delay"],
     )
-
-
-async def _serve(config: ControllerManagerConfig) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await run(config, stop=stop, ready=lambda: None)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
-import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
@@ -15,27 +12,11 @@ import click
 from controlplane.kubelet import ConfigurationError, KubeletConfig, run, run_many
 from controlplane.kubelet.model import Policy
 from controlplane.kubelet.resources import parse_amounts
+from controlplane.machinery.command import VERBOSITY, Duration, run_until_signalled
 from controlplane.machinery.config import ConfigError
 from controlplane.objects.quantity import Quantity
 
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|h|m|s)")
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-
-
-class Duration(click.ParamType[float]):
-    """A duration as in Kubernetes' flags (10s, 500ms, 1m30s), as seconds."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds; a number is taken as it is."""
-        if isinstance(value, int | float):
-            return float(value)
-        parts = _PART.findall(str(value))
-        if not parts or "".join(number + unit for number, unit in parts) != str(value):
-            self.fail(f"{str(value)!r} is not a duration such as 10s, 500ms or 1m30s", param, ctx)
-        return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 class Amounts(click.ParamType[dict[str, Quantity]]):
@@ -105,17 +86,21 @@ _FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--crash-loop-back-off-base", type=Duration(), default="10s", show_default=True)
 @click.option("--crash-loop-back-off-limit", type=Duration(), default="5m", show_default=True)
 @click.option("--simulated-nodes", type=int, default=0, help="Be this many simulated nodes, NAME-0, NAME-1, ...")
-@click.option("-v", "--v", "verbosity", type=int, default=0, help="0: information; 4 and more: debugging.")
+@VERBOSITY
 def kubelet(**flags: object) -> None:
     """Run the pods that are bound to this node."""
-    logging.basicConfig(
-        level=logging.DEBUG if int(str(flags["verbosity"])) >= 4 else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
     try:
-        asyncio.run(_serve(list(configurations(flags))))
+        configs = list(configurations(flags))
     except (ConfigurationError, ConfigError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
+
+    async def start(stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        if len(configs) == 1:
+            await run(configs[0], stop=stop, ready=ready)
+        else:
+            await run_many(configs, stop=stop, ready=ready)
+
+    run_until_signalled("controlplane.kubelet", int(str(flags["verbosity"])), start)
 
 
 def configurations(flags: dict[str, object]) -> Iterable[KubeletConfig]:
@@ -165,18 +150,3 @@ def _configuration(flags: dict[str, object], name: str, runtime: str) -> Kubelet
             backoff_limit_seconds=seconds("crash_loop_back_off_limit"),
         ),
     )
-
-
-async def _serve(configs: list[KubeletConfig]) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-
-    def ready() -> None:
-        logging.getLogger("controlplane.kubelet").info("%d node(s) ready", len(configs))
-
-    if len(configs) == 1:
-        await run(configs[0], stop=stop, ready=ready)
-    else:
-        await run_many(configs, stop=stop, ready=ready)

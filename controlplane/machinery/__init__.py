@@ -10,6 +10,8 @@ workqueue.py   WorkQueue: one key at a time, de-duplicated, rate-limited retries
 actions.py     Create, Update, Patch, Delete, Note, Plan: what a plan may ask for
 controller.py  Controller: observe -> plan -> execute; retries, back-off and read-your-writes in one place
 election.py    LeaderElector on coordination.k8s.io Leases: compare-and-swap, fencing by leaseTransitions
+participation.py  take_part: the shell of an elected component
+command.py     what the commands of all components share: durations, election flags, a run until SIGTERM
 events.py      EventRecorder: core/v1 events, de-duplicated and counted
 backoff.py     Backoff: doubling delays with jitter
 clock.py       Clock: now() -> aware datetime (UTC), monotonic() -> seconds; SystemClock, FakeClock

@@ -1,19 +1,12 @@
 """`pilothouse proxy` and `pilothouse loadbalancer`: each alone, in the foreground."""
 
-import asyncio
-import logging
-import signal
 import socket
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import click
 
+from controlplane.machinery.command import VERBOSITY, run_until_signalled
 from controlplane.network import Backend, LoadBalancerConfig, ProxyConfig, run_loadbalancer, run_proxy
-
-log = logging.getLogger("controlplane.network")
-
-VERBOSITY = click.option("-v", "--v", "verbosity", type=int, default=0, help="0: information; 4 and more: debugging.")
 
 
 class HostPort(click.ParamType[Backend]):
@@ -47,7 +40,7 @@ def proxy(kubeconfig: Path, hostname_override: str, nodeport_addresses: str, ver
             part.strip().removesuffix("/32") for part in nodeport_addresses.split(",") if part.strip()
         ),
     )
-    _serve(verbosity, lambda stop, ready: run_proxy(config, stop=stop, ready=ready))
+    run_until_signalled("controlplane.network", verbosity, lambda stop, ready: run_proxy(config, stop=stop, ready=ready))
 
 
 @click.command()
@@ -64,32 +57,4 @@ def loadbalancer(
 ) -> None:
     """One address in front of several API servers."""
     config = LoadBalancerConfig(listen.host, listen.port, backends, certificate_authority)
-    _serve(verbosity, lambda stop, ready: run_loadbalancer(config, stop=stop, ready=ready))
-
-
-def _serve(verbosity: int, start: Callable[[asyncio.Event, Callable[[], None]], Awaitable[None]]) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if verbosity >= 4 else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await start(stop, lambda: log.info("ready"))
-
-    try:
-        with asyncio.Runner(loop_factory=_loop) as runner:
-            runner.run(main())
-    except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    """uvloop where there is one: a third more throughput."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+    run_until_signalled("controlplane.network", verbosity, lambda stop, ready: run_loadbalancer(config, stop=stop, ready=ready))

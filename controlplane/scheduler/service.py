@@ -9,9 +9,9 @@ from controlplane.machinery.cache import Change
 from controlplane.machinery.client import ApiClient
 from controlplane.machinery.clock import Clock, SystemClock
 from controlplane.machinery.config import ClientConfig
-from controlplane.machinery.election import ElectionConfig, LeaderElector
 from controlplane.machinery.events import EventRecorder
 from controlplane.machinery.informer import Informer, InformerFactory
+from controlplane.machinery.participation import take_part
 from controlplane.objects.kinds import NODES, PODS
 from controlplane.scheduler.config import SchedulerConfig
 from controlplane.scheduler.podinfo import DEFAULT_SCHEDULER
@@ -86,20 +86,9 @@ async def serve(config: SchedulerConfig, *, stop: asyncio.Event, ready: Callable
     async def lead(_: int = 0) -> None:
         await schedule(client, feed, random=random, clock=clock, binds_in_flight=config.binds_in_flight)
 
-    if config.leader_elect:
-        work = asyncio.ensure_future(LeaderElector(client, _election(config), clock=clock, random=random).run(lead))
-    else:
-        work = asyncio.ensure_future(lead())
-    stopping = asyncio.ensure_future(stop.wait())
-    ready()
     try:
-        await asyncio.wait((work, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            work.result()
+        await take_part(config, client, lead, stop=stop, ready=ready, clock=clock, random=random)
     finally:
-        work.cancel()
-        stopping.cancel()
-        await asyncio.gather(work, stopping, return_exceptions=True)
         await feed.close()
         await client.close()
 
@@ -120,14 +109,3 @@ async def schedule(client: ApiClient, feed: Feed, *, random: Random, clock: Cloc
             group.create_task(scheduler.run())
     finally:
         feed.leave()
-
-
-def _election(config: SchedulerConfig) -> ElectionConfig:
-    return ElectionConfig(
-        name=config.leader_elect_resource_name,
-        namespace=config.leader_elect_resource_namespace,
-        identity=config.identity,
-        lease_duration_seconds=config.leader_elect_lease_duration_seconds,
-        renew_deadline_seconds=config.leader_elect_renew_deadline_seconds,
-        retry_period_seconds=config.leader_elect_retry_period_seconds,
-    )

@@ -8,8 +8,9 @@ from click.testing import CliRunner
 
 from controlplane.controllers import CONTROLLERS, ControllerManagerConfig
 from controlplane.controllers._manager import Manager, chosen
-from controlplane.controllers.command import controller_manager, duration
+from controlplane.controllers.command import controller_manager
 from controlplane.machinery.clock import FakeClock
+from controlplane.machinery.command import Duration
 from controlplane.machinery.config import ClientConfig
 from controlplane.objects.kinds import LEASES, NAMESPACES, SERVICE_ACCOUNTS
 from tests.controlplane.fakes import FakeApi, run_virtual
@@ -74,7 +75,7 @@ def test_of_two_managers_one_works_and_the_other_follows_within_five_seconds_of_
     ("text", "seconds"), [("15s", 15.0), ("1m30s", 90.0), ("300ms", 0.3), ("1h", 3600.0), ("0", 0.0)]
 )
 def test_durations_are_read_as_go_writes_them(text: str, seconds: float) -> None:
-    assert duration(text) == seconds
+    assert Duration().convert(text, None, None) == seconds
 
 
 def test_a_wrong_flag_is_one_clear_line() -> None:
