@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from operator import attrgetter
 from typing import Any
 
 import click
@@ -25,7 +26,7 @@ class LazyGroup(click.Group):
         if name not in self.lazy:
             return None
         module, _, attribute = self.lazy[name][0].partition(":")
-        command = getattr(importlib.import_module(module), attribute)
+        command = attrgetter(attribute)(importlib.import_module(module))
         assert isinstance(command, click.Command)
         return command
 
@@ -42,13 +43,13 @@ kv = LazyGroup(
     help="The replicated store alone: it speaks etcd's v3 API.",
     lazy={
         "up": (f"{STORE}:up", "start a three-member store on this machine"),
-        "down": (f"{STORE}:down", "stop it; its data stays"),
+        "down": (f"{STORE}:processes.down", "stop it; its data stays"),
         "status": (f"{STORE}:status", "members, leader, revision"),
-        "logs": (f"{STORE}:logs", "print or follow the log of a member"),
-        "start": (f"{STORE}:start", "start a member that was stopped or died"),
-        "stop": (f"{STORE}:stop", "stop one member"),
-        "kill": (f"{STORE}:kill", "kill -9 one member"),
-        "reset": (f"{STORE}:reset", "stop it and delete its data"),
+        "logs": (f"{STORE}:processes.logs", "print or follow the log of a member"),
+        "start": (f"{STORE}:processes.start", "start a member that was stopped or died"),
+        "stop": (f"{STORE}:processes.stop", "stop one member"),
+        "kill": (f"{STORE}:processes.kill", "kill -9 one member"),
+        "reset": (f"{STORE}:processes.reset", "stop it and delete its data"),
         "member": ("kvstore.command:member", "one member in the foreground, with etcd's flags"),
     },
 )
@@ -66,14 +67,14 @@ program = Main(
     help="A Kubernetes control plane on a Raft store of its own. `pilothouse up` starts three masters and three nodes.",
     lazy={
         "up": (f"{CLUSTER}:up", "start a cluster on this machine"),
-        "down": (f"{CLUSTER}:down", "stop it; its state stays"),
+        "down": (f"{CLUSTER}:processes.down", "stop it; its state stays"),
         "status": (f"{CLUSTER}:status", "what runs, where, since when"),
-        "logs": (f"{CLUSTER}:logs", "print or follow the log of a component"),
+        "logs": (f"{CLUSTER}:processes.logs", "print or follow the log of a component"),
         "kubeconfig": (f"{CLUSTER}:kubeconfig", "print the path of the administrator's kubeconfig"),
-        "start": (f"{CLUSTER}:start", "start one component that was stopped or died"),
-        "stop": (f"{CLUSTER}:stop", "stop one component"),
-        "kill": (f"{CLUSTER}:kill", "kill -9 one component, to see what happens"),
-        "reset": (f"{CLUSTER}:reset", "stop the cluster and delete its state"),
+        "start": (f"{CLUSTER}:processes.start", "start one component that was stopped or died"),
+        "stop": (f"{CLUSTER}:processes.stop", "stop one component"),
+        "kill": (f"{CLUSTER}:processes.kill", "kill -9 one component, to see what happens"),
+        "reset": (f"{CLUSTER}:processes.reset", "stop the cluster and delete its state"),
         "kv": ("", "the store alone: up, down, status, member"),
         "chaos": ("chaos.command:chaos", "hurt a store and check its promises: run, list, check"),
         "bench": ("controlplane.launcher.bench.command:bench", "the store beside a real etcd: kv"),

@@ -11,7 +11,8 @@ import click
 
 from controlplane.launcher import show
 from controlplane.launcher.plan import Plan, plan_from_document
-from controlplane.launcher.start import ask_supervisor, bring_down, bring_up, follow_log, kill_component, plan_for
+from controlplane.launcher.process_commands import process_commands
+from controlplane.launcher.start import bring_up, plan_for
 from controlplane.launcher.state import (
     DEFAULT_DIRECTORY,
     DataDirectory,
@@ -28,6 +29,9 @@ data_dir = click.option(
     help="Where the cluster keeps its state (also PILOTHOUSE_DATA_DIR).",
 )  # fmt: skip
 output = click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", show_default=True)
+
+
+processes = process_commands(data_dir)
 
 
 def given_options(context: click.Context) -> set[str]:
@@ -87,14 +91,6 @@ def up(
 
 @click.command()
 @data_dir
-def down(data_dir: Path) -> None:
-    """Stop the cluster; its state stays for the next `up`."""
-    stopped = bring_down(DataDirectory(data_dir))
-    click.echo(f"stopped {len(stopped)} processes" if stopped else "nothing runs")
-
-
-@click.command()
-@data_dir
 @output
 def status(data_dir: Path, output: str) -> None:
     """Show every process: state, pid, memory (shared pages divided), address. Exit code 3 when nothing runs."""
@@ -124,19 +120,6 @@ def status(data_dir: Path, output: str) -> None:
 
 
 @click.command()
-@click.argument("component")
-@click.option("-f", "--follow", is_flag=True, help="Go on printing what is added.")
-@click.option("--tail", default=0, help="Only the last N lines (0: all).")
-@data_dir
-def logs(component: str, follow: bool, tail: int, data_dir: Path) -> None:
-    """Print the log of COMPONENT (kv-0, master-1, node-2, loadbalancer, supervisor)."""
-    try:
-        follow_log(DataDirectory(data_dir), component, follow, tail)
-    except KeyboardInterrupt:
-        return
-
-
-@click.command()
 @data_dir
 def kubeconfig(data_dir: Path) -> None:
     """Print the path of the administrator's kubeconfig: export KUBECONFIG=$(pilothouse kubeconfig)."""
@@ -144,55 +127,6 @@ def kubeconfig(data_dir: Path) -> None:
     if not path.exists():
         raise LauncherError(f"no cluster has been made in {DataDirectory(data_dir).path}; `pilothouse up` makes one")
     click.echo(str(path))
-
-
-@click.command()
-@click.argument("component")
-@data_dir
-def start(component: str, data_dir: Path) -> None:
-    """Start COMPONENT again after it was stopped or died."""
-    ask_supervisor(DataDirectory(data_dir), "start", component)
-    click.echo(f"{component} started")
-
-
-@click.command()
-@click.argument("component")
-@data_dir
-def stop(component: str, data_dir: Path) -> None:
-    """Stop COMPONENT (SIGTERM) and leave it stopped."""
-    ask_supervisor(DataDirectory(data_dir), "stop", component)
-    click.echo(f"{component} stopped")
-
-
-@click.command()
-@click.argument("component")
-@data_dir
-def kill(component: str, data_dir: Path) -> None:
-    """kill -9 COMPONENT, to see what happens."""
-    kill_component(DataDirectory(data_dir), component)
-    click.echo(f"{component} killed")
-
-
-@click.command()
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@data_dir
-def reset(yes: bool, data_dir: Path) -> None:
-    """Stop the cluster and delete its state: objects, certificates, logs."""
-    remove(DataDirectory(data_dir), yes)
-
-
-def remove(directory: DataDirectory, yes: bool) -> None:
-    """Stop what runs and delete the directory, if it is one of ours. Raises LauncherError when it is not."""
-    if not directory.path.exists():
-        click.echo(f"{directory.path} does not exist")
-        return
-    if any(directory.path.iterdir()) and not directory.plan_file.exists() and not directory.run.exists():
-        raise LauncherError(f"{directory.path} is not a Pilothouse data directory; nothing was deleted")
-    if not yes:
-        click.confirm(f"Delete everything in {directory.path}?", abort=True)
-    bring_down(directory)
-    shutil.rmtree(directory.path)
-    click.echo(f"deleted {directory.path}")
 
 
 def read_plan(directory: DataDirectory) -> Plan | None:

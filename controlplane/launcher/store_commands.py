@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from controlplane.launcher import show
-from controlplane.launcher.cluster_commands import describe, given_options, output, remove
+from controlplane.launcher.cluster_commands import describe, given_options, output
 from controlplane.launcher.plan import StorePlan, plan_from_document
-from controlplane.launcher.start import ask_supervisor, bring_down, bring_up, follow_log, kill_component, plan_for
+from controlplane.launcher.process_commands import process_commands
+from controlplane.launcher.start import bring_up, plan_for
 from controlplane.launcher.state import DEFAULT_STORE_DIRECTORY, DataDirectory, LauncherError
 
 STATUS_TIMEOUT_SECONDS = 2.0
@@ -21,6 +22,9 @@ data_dir = click.option(
     envvar="PILOTHOUSE_KV_DATA_DIR", show_default=True,
     help="Where the members keep their data (also PILOTHOUSE_KV_DATA_DIR).",
 )  # fmt: skip
+
+
+processes = process_commands(data_dir)
 
 
 @click.command()
@@ -56,14 +60,6 @@ def up(context: click.Context, members: int, base_port: int, restart: bool, fore
 
 @click.command()
 @data_dir
-def down(data_dir: Path) -> None:
-    """Stop the members; their data stays for the next `up`."""
-    stopped = bring_down(DataDirectory(data_dir))
-    click.echo(f"stopped {len(stopped)} members" if stopped else "nothing runs")
-
-
-@click.command()
-@data_dir
 @output
 def status(data_dir: Path, output: str) -> None:
     """Show each member: state, leader, term, revision, size. Exit code 3 when nothing runs."""
@@ -82,54 +78,6 @@ def status(data_dir: Path, output: str) -> None:
         click.echo(f"nothing runs in {directory.path}; `pilothouse kv up` starts the store")
     if not directory.is_locked():
         raise SystemExit(3)
-
-
-@click.command()
-@click.argument("member")
-@click.option("-f", "--follow", is_flag=True, help="Go on printing what is added.")
-@click.option("--tail", default=0, help="Only the last N lines (0: all).")
-@data_dir
-def logs(member: str, follow: bool, tail: int, data_dir: Path) -> None:
-    """Print the log of MEMBER (kv-0, kv-1, ...)."""
-    try:
-        follow_log(DataDirectory(data_dir), member, follow, tail)
-    except KeyboardInterrupt:
-        return
-
-
-@click.command()
-@click.argument("member")
-@data_dir
-def start(member: str, data_dir: Path) -> None:
-    """Start MEMBER again after it was stopped or died."""
-    ask_supervisor(DataDirectory(data_dir), "start", member)
-    click.echo(f"{member} started")
-
-
-@click.command()
-@click.argument("member")
-@data_dir
-def stop(member: str, data_dir: Path) -> None:
-    """Stop MEMBER (SIGTERM) and leave it stopped."""
-    ask_supervisor(DataDirectory(data_dir), "stop", member)
-    click.echo(f"{member} stopped")
-
-
-@click.command()
-@click.argument("member")
-@data_dir
-def kill(member: str, data_dir: Path) -> None:
-    """kill -9 MEMBER, to see what happens."""
-    kill_component(DataDirectory(data_dir), member)
-    click.echo(f"{member} killed")
-
-
-@click.command()
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@data_dir
-def reset(yes: bool, data_dir: Path) -> None:
-    """Stop the members and delete their data."""
-    remove(DataDirectory(data_dir), yes)
 
 
 def stored_plan(directory: DataDirectory) -> StorePlan:
