@@ -70,7 +70,7 @@ class ElectionService:
             leader = LeaderKey(
                 name=request.name, key=contender.key, rev=contender.create_revision, lease=contender.lease
             )
-            call.reply(CampaignResponse(header=header, leader=leader).SerializeToString())
+            call.reply(CampaignResponse(header=contender.queued, leader=leader).SerializeToString())  # etcd's too
 
         contender = Contender(self._routes, self._deletions, call, request.name, won, _NOT_LEADER)
         contender.start(request.lease, request.value)

@@ -91,6 +91,7 @@ class Contender:
         self.lease = 0
         self.key = b""
         self.create_revision = 0  # of our key, 0 before it is there
+        self.queued = ResponseHeader()  # of the answer that put us into the queue
 
     def start(self, lease: int, value: bytes = b"") -> None:
         """Queue up."""
@@ -107,7 +108,7 @@ class Contender:
 
     def _take(self, lease: int) -> None:
         self.lease = lease
-        self.key = self._prefix + b"%x" % (lease & (1 << 64) - 1)
+        self.key = self._prefix + b"%x" % lease
         request = TxnRequest(
             compare=[still_created_at(self.key, 0)],
             success=[RequestOp(request_put=PutRequest(key=self.key, value=self.value, lease=lease))],
@@ -116,6 +117,7 @@ class Contender:
         ask(self._routes, self._call, TXN, request, TxnResponse, self._on_taken)
 
     def _on_taken(self, answer: TxnResponse) -> None:
+        self.queued = answer.header
         if answer.succeeded:
             self.create_revision = answer.header.revision
         else:  # the same lease asked before

@@ -21,7 +21,9 @@ async def test_the_second_leads_when_the_first_resigns(clients: Clients) -> None
     second = asyncio.ensure_future(clients.campaign(b"boss", await clients.grant(2), b"two"))
     await clients.until_queued(b"boss", 2)
     await clients.resign(first.leader)
-    assert (await second).leader.key == b"boss/2"
+    won = await second
+    assert won.leader.key == b"boss/2"
+    assert won.header.revision == won.leader.rev
     assert (await clients.leader(b"boss")).kv.value == b"two"
 
 

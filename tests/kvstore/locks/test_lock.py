@@ -20,6 +20,10 @@ async def test_a_free_lock_is_given_at_once_and_its_key_names_the_lease(clients:
     assert (pair.lease, pair.value) == (0x1A, b"")
 
 
+async def test_a_negative_lease_names_its_key_as_etcd_does(clients: Clients) -> None:
+    assert (await clients.lock(b"door", await clients.grant(-1))).key == b"door/-1"
+
+
 async def test_the_same_lease_is_given_the_lock_again(clients: Clients) -> None:
     await clients.grant(1)
     assert (await clients.lock(b"door", 1)).key == (await clients.lock(b"door", 1)).key
