@@ -69,8 +69,10 @@ lint: dev
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+BENCH_FLAGS ?=
 bench: tools
-	@$(BIN)/python -m pytest -m benchmark tests/benchmarks -s --timeout=1800 $(PYTEST_FLAGS)
+	@$(BIN)/pilothouse bench kv $(BENCH_FLAGS)
+	@$(BIN)/python -m pytest -m benchmark tests -s --timeout=1800 $(PYTEST_FLAGS)
 
 CHAOS_FLAGS ?= --minutes 5
 chaos: dev
