@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from controlplane.apiserver import negotiate, paths, request
@@ -15,6 +16,8 @@ from controlplane.apiserver.authn.impersonation import impersonated
 from controlplane.apiserver.authn.user import User
 from controlplane.apiserver.connection import Connection
 from controlplane.apiserver.context import Answer, ClientGone, Context, Header, Result, Stream, Upgraded
+from controlplane.apiserver.crd.definition import CustomResource
+from controlplane.apiserver.crd.view import VersionedStore, warn_deprecated
 from controlplane.apiserver.services import Services
 from controlplane.apiserver.storage import codec
 from controlplane.apiserver.storage.backend import RevisionCompacted
@@ -107,9 +110,15 @@ class App:
     async def _dispatch(self, context: Context) -> Result:
         path = context.info.path
         info = self._services.scheme.find(path.group, path.version, path.resource)
+        if info is None and path.group:  # perhaps another server has just answered its definition
+            await self._services.custom.caught_up(self._services)
+            info = self._services.scheme.find(path.group, path.version, path.resource)
         if info is None:
             return await paths.handle(context)
         resource = info.resource
+        if isinstance(resource, CustomResource):
+            context.services = replace(self._services, store=VersionedStore(self._services, resource))
+            warn_deprecated(context, resource)
         if path.namespace and not resource.namespaced and path.resource != "namespaces":
             raise status.unknown_resource()
         if path.subresource:

@@ -84,6 +84,8 @@ async def handle(context: Context) -> Result:
         return await _EXACT[path](context)
     if path.startswith(("/healthz", "/livez", "/readyz")):
         return await health.handle(context)
+    if path.startswith(("/openapi/", "/apis")):  # what any server has answered of a definition is seen here too
+        await context.services.custom.caught_up(context.services)
     if path.startswith("/openapi/"):
         return openapi_answer(context) or _NOT_FOUND
     if path == "/api" or path.startswith(("/api/", "/apis")):

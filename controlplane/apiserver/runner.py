@@ -16,6 +16,7 @@ from controlplane.apiserver.authz.rbac import Authorizer
 from controlplane.apiserver.config import ApiServerConfig
 from controlplane.apiserver.environment import Environment
 from controlplane.apiserver.metrics import Metrics
+from controlplane.apiserver.nodemetrics.definitions import with_metrics
 from controlplane.apiserver.server import HttpServer, tls_context
 from controlplane.apiserver.services import Services
 from controlplane.apiserver.storage.backend import Backend, RevisionCompacted
@@ -60,7 +61,7 @@ def build(config: ApiServerConfig, backend: Backend, environment: Environment) -
     return Services(
         config=config,
         environment=environment,
-        scheme=Scheme.load(),
+        scheme=with_metrics(Scheme.load()),
         backend=backend,
         store=ObjectStore(backend),
         caches=caches,
@@ -110,6 +111,7 @@ async def run(
     background = [
         asyncio.create_task(_bootstrap(services, server.port, ready), name="bootstrap"),
         asyncio.create_task(compaction.run(services), name="compaction"),
+        asyncio.create_task(services.custom.run(services), name="custom resources"),
     ]
     try:
         await _stopped_or_failed(stop, background)
@@ -120,6 +122,7 @@ async def run(
 async def _bootstrap(services: Services, port: int, ready: Callable[[], None]) -> None:
     await _until_done("bootstrap", lambda: bootstrap.ensure_namespaces(services))
     await _until_done("bootstrap", lambda: bootstrap.ensure_all(services))
+    await _until_done("bootstrap", lambda: services.custom.caught_up(services))
     logger.info("serving on port %d", port)
     ready()
     await masters.run(services, port)

@@ -38,7 +38,7 @@ class Selection:
         labels, selector = self.labels, self.fields
         if selector.is_everything:
             return lambda entry: labels.matches(entry.labels())
-        fields_of = fields.fields_of(*layout.storage_identity(self.resource.group, self.resource.plural))
+        fields_of = fields.fields_of_resource(self.resource)
 
         def matches(entry: Entry) -> bool:
             found = entry.fields(fields_of)
@@ -74,7 +74,7 @@ def selection(context: Context, resource: Resource) -> Selection:
     except SelectorError as error:
         raise status.bad_request(str(error)) from error
     identity = layout.storage_identity(resource.group, resource.plural)
-    fields.check(*identity, selector)
+    fields.check(resource, selector)
     if path.name:  # a watch of one object by its path
         selector = FieldSelector((*selector.requirements, *parse_fields(f"metadata.name={path.name}").requirements))
     namespace = path.namespace if resource.namespaced else ""

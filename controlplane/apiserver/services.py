@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from controlplane.apiserver.config import ApiServerConfig
+from controlplane.apiserver.crd.manager import CustomResources
 from controlplane.apiserver.environment import Environment
 from controlplane.apiserver.metrics import Metrics
+from controlplane.apiserver.nodemetrics.source import Measurer
 from controlplane.apiserver.openapi import OpenApi
 from controlplane.apiserver.registry.events import LeasePool
 from controlplane.apiserver.storage.backend import Backend
@@ -80,7 +82,9 @@ class Services:
     watchers: Watchers = field(default_factory=Watchers)
     streams: Streams = field(default_factory=Streams)
     event_leases: LeasePool = field(default_factory=LeasePool)
+    node_metrics: Measurer = field(default_factory=Measurer)
     quota_recounts: dict[str, float] = field(default_factory=dict)  # loop time of the last count, by key of the quota
+    custom: CustomResources = field(default_factory=CustomResources)
     documents: OpenApi | None = None
     is_ready: bool = False
     is_stopping: bool = False

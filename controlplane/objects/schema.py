@@ -136,9 +136,14 @@ class Schema:
 class Definitions:
     """Schemas by the name of their definition ("io.k8s.api.core.v1.Pod"); each is made once."""
 
-    def __init__(self, raw: Mapping[str, Raw]) -> None:
+    def __init__(self, raw: Mapping[str, Raw], base: "Definitions | None" = None) -> None:
         self.raw = raw
+        self._base = base
         self._made: dict[str, Schema] = {}
+
+    def extended(self, more: Mapping[str, Raw]) -> "Definitions":
+        """These and some more; the nodes of these stay the same values."""
+        return Definitions({**self.raw, **more}, self)
 
     def __contains__(self, name: str) -> bool:
         return name in self.raw
@@ -148,6 +153,8 @@ class Definitions:
 
     def get(self, name: str) -> Schema:
         """Raises KeyError for a definition that there is not."""
+        if self._base is not None and name in self._base:
+            return self._base.get(name)
         made = self._made.get(name)
         if made is None:
             made = self._made[name] = Schema(self, self.raw[name], name)

@@ -70,7 +70,7 @@ class Group:
     versions: tuple[str, ...]
 
 
-def _version_rank(version: str) -> tuple[int, int, int]:
+def version_rank(version: str) -> tuple[int, int, int]:
     """Kubernetes' order of versions: v2, v1, v1beta2, v1beta1, v1alpha1."""
     found = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
     if found is None:
@@ -111,7 +111,7 @@ class Scheme:
         def order(info: ResourceInfo) -> tuple[Any, ...]:
             resource = info.resource
             rank = ranks.get(resource.group, len(ranks))
-            return (rank, resource.group, _version_rank(resource.version), resource.plural)
+            return (rank, resource.group, version_rank(resource.version), resource.plural)
 
         self.resources: tuple[ResourceInfo, ...] = tuple(sorted(resources, key=order))
         self.definitions = definitions
@@ -178,7 +178,7 @@ class Scheme:
 
     def with_resources(self, more: Iterable[ResourceInfo], definitions: Mapping[str, Any]) -> "Scheme":
         """A scheme that also serves these (custom resources)."""
-        return Scheme((*self.resources, *more), Definitions({**self.definitions.raw, **definitions}))
+        return Scheme((*self.resources, *more), self.definitions.extended(definitions))
 
 
 @cache

@@ -21,6 +21,7 @@ class Dialect:
     prefix: str
     bare_references: bool
     special: Mapping[str, Document]
+    without: frozenset[str] = frozenset()  # keywords that the dialect lacks
 
 
 _TIME: Final[Document] = {"type": "string", "format": "date-time"}
@@ -43,6 +44,7 @@ V2: Final = Dialect(
         "time": _TIME,
         "micro-time": _TIME,
     },
+    frozenset({"allOf", "anyOf", "oneOf", "not", "nullable"}),
 )
 
 
@@ -65,13 +67,17 @@ def _convert(raw: Mapping[str, Any], dialect: Dialect) -> Document:
     for key, value in raw.items():
         if key in ("items", "additionalProperties"):
             converted[key] = _convert(value, dialect)
-        elif key not in ("properties", "x-pilothouse-type"):
+        elif key == "properties":
+            converted[key] = {name: _convert(part, dialect) for name, part in value.items()}
+        elif key in dialect.without:
+            continue
+        elif key != "x-pilothouse-type":
             converted[key] = value
     return converted
 
 
 def _definition(definition: str, raw: Mapping[str, Any], texts: Mapping[str, str], dialect: Dialect) -> Document:
-    converted = _convert(raw, dialect)
+    converted = _convert({key: value for key, value in raw.items() if key != "properties"}, dialect)
     if texts.get(""):
         converted = {"description": texts[""], **converted}
     properties = {}

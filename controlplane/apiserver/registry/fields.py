@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from controlplane.apiserver.crd.definition import CustomResource
+from controlplane.apiserver.storage import layout
 from controlplane.apiserver.storage.codec import Object
 from controlplane.objects import status
+from controlplane.objects.kinds import Resource
 from controlplane.objects.selectors import FieldSelector
 
 FieldsOf = Callable[[Object], Mapping[str, str]]
@@ -80,9 +83,20 @@ def fields_of(group: str, plural: str) -> FieldsOf:
     return lambda obj: {name: _value(obj, name) for name in names}
 
 
-def check(group: str, plural: str, selector: FieldSelector) -> FieldSelector:
+def fields_of_resource(resource: Resource) -> FieldsOf:
+    """The same for a resource, which may be a custom one."""
+    if isinstance(resource, CustomResource):
+        names = (*_COMMON, *resource.definition.selectable)
+        return lambda obj: {name: _value(obj, name) for name in names}
+    return fields_of(*layout.storage_identity(resource.group, resource.plural))
+
+
+def check(resource: Resource, selector: FieldSelector) -> FieldSelector:
     """The selector in the storage's names; raises 400 for a field that the kind does not offer."""
+    group, plural = layout.storage_identity(resource.group, resource.plural)
     allowed = {*_COMMON, *_TABLE.get((group, plural), ())}
+    if isinstance(resource, CustomResource):
+        allowed = {*_COMMON, *(path.lstrip(".") for path in resource.of.selectable)}
     for name in selector.fields():
         if name not in allowed and (plural != "events" or name not in _ALIASES):
             raise status.bad_request(f"field label not supported: {name}")

@@ -136,9 +136,10 @@ def applied(
 
 
 def settled(new: Object, old: Object) -> Object:
-    """The changed object; with the old entries where nothing but their times would change."""
+    """The changed object; the very old one where nothing but times of owners or the order of fields would change, so that
+    its bytes and its revision stay."""
     after, before = apply_fields.carried(new), apply_fields.carried(old)
-    if not before or after is before or not apply_fields.differ_in_time_only(after, before):
+    if not apply_fields.differ_in_time_only(after, before):
         return new
-    restored = apply_fields.with_entries(new, before)
-    return restored if restored == old else new
+    like = new if after == before else apply_fields.with_entries(new, before)
+    return old if like == old and apply_fields.same(like, old) else new

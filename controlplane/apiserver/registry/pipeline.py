@@ -11,6 +11,8 @@ from typing import Any, Final, Literal, cast
 from controlplane.apiserver import admission
 from controlplane.apiserver.admission.attributes import Attributes, Operation
 from controlplane.apiserver.context import Context
+from controlplane.apiserver.crd import instances
+from controlplane.apiserver.crd.definition import CustomResource
 from controlplane.apiserver.registry import versions
 from controlplane.apiserver.registry.table import strategy_of
 from controlplane.apiserver.storage.codec import Object
@@ -37,6 +39,10 @@ def decoded(context: Context, resource: Resource, obj: Object, raw: bytes = b"")
     """The object pruned to its schema, in canonical form; unknown fields become errors or warnings."""
     mode = field_validation(context)
     duplicates = validation.duplicate_fields(raw) if raw and mode != "Ignore" else ()
+    if isinstance(resource, CustomResource):
+        found, warnings = instances.decoded(context.services.scheme, resource, obj, mode, list(duplicates))
+        context.warnings.extend(warnings)
+        return found
     schema = context.services.scheme.schema_of(resource)
     found, warnings = validation.decode_object(resource, schema, obj, mode, duplicates)
     context.warnings.extend(warnings)
@@ -45,6 +51,8 @@ def decoded(context: Context, resource: Resource, obj: Object, raw: bytes = b"")
 
 def defaulted(context: Context, resource: Resource, obj: Object) -> Object:
     """The object with its kind's defaults."""
+    if isinstance(resource, CustomResource):
+        return instances.defaulted(resource, obj)
     return defaults.apply_defaults(resource, obj)
 
 
@@ -136,8 +144,10 @@ def _kept_metadata(resource: Resource, new: Object, old: Object) -> dict[str, An
     return metadata
 
 
-def _body(obj: Object) -> Object:
+def _body(resource: Resource, obj: Object) -> Object:
     """What generation counts: everything but metadata and status."""
+    if isinstance(resource, CustomResource):
+        return instances.body_of(resource, obj)
     return {name: value for name, value in obj.items() if name not in ("metadata", "status")}
 
 
@@ -151,7 +161,7 @@ def prepare_update(context: Context, resource: Resource, new: Object, old: Objec
         if "status" in old:
             changed["status"] = old["status"]
     changed = strategy.prepare_update(context.services, changed, old)
-    if strategy.counts_generation and _body(changed) != _body(old):
+    if strategy.counts_generation and _body(resource, changed) != _body(resource, old):
         generation = int(old["metadata"].get("generation") or 0) + 1
         changed = {**changed, "metadata": {**changed["metadata"], "generation": generation}}
     _check_finalizers(resource, changed, old)
@@ -162,7 +172,9 @@ def prepare_status(resource: Resource, new: Object, old: Object) -> Object:
     """A changed status: only status, labels and annotations come from the client, and who owns what with them."""
     metadata = dict(old["metadata"])
     kept = _kept_metadata(resource, new, old)
-    for name in ("labels", "annotations", "managedFields"):
+    # of custom objects a status write changes no labels and annotations either
+    parts = ("managedFields",) if isinstance(resource, CustomResource) else ("labels", "annotations", "managedFields")
+    for name in parts:
         if name in kept:
             metadata[name] = kept[name]
         else:
@@ -184,8 +196,16 @@ def _check_finalizers(resource: Resource, new: Object, old: Object) -> None:
         raise status.invalid(resource, new["metadata"]["name"], [error])
 
 
+def _refuse(resource: Resource, obj: Object, errors: list[FieldError]) -> None:
+    if errors:
+        raise status.invalid(resource, obj["metadata"].get("name", ""), errors)
+
+
 def validate_create(context: Context, resource: Resource, obj: Object) -> None:
     """Raise 422 with every reason."""
+    if isinstance(resource, CustomResource):
+        _refuse(resource, obj, instances.validate_create(resource, obj))
+        return
     schema = context.services.scheme.schema_of(resource)
     errors = rules.validate_create(resource, schema, obj)
     if errors:
@@ -194,6 +214,9 @@ def validate_create(context: Context, resource: Resource, obj: Object) -> None:
 
 def validate_update(context: Context, resource: Resource, new: Object, old: Object, subresource: str = "") -> None:
     """Raise 422 with every reason, immutable fields included."""
+    if isinstance(resource, CustomResource):
+        _refuse(resource, new, instances.validate_update(resource, new, old))
+        return
     schema = context.services.scheme.schema_of(resource)
     errors = rules.validate_update(resource, schema, new, old, subresource)
     if errors:

@@ -42,6 +42,8 @@ class Strategy:
     prepare_create: Callable[[Services, Object], Object] = _same
     # pure: a changed object before validation; `old` is what is stored
     prepare_update: Callable[[Services, Object, Object], Object] = _keep
+    # pure: an object whose deletion is asked for, before anything is decided about it
+    prepare_delete: Callable[[Services, Object], Object] = _same
     # addresses, ports and the like: the object with them, and the keys to write along; called again when one is taken
     allocate: Callable[[Services, Object, Object | None], Awaitable[tuple[Object, Also]]] = _allocate_nothing
     # pure: the keys to give back when the object goes

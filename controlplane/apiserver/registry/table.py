@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
+from controlplane.apiserver.crd import strategy as definitions
+from controlplane.apiserver.crd.definition import CustomResource
 from controlplane.apiserver.registry import events, namespaces, nodes, pods, secrets, services, workloads
 from controlplane.apiserver.registry.strategy import Strategy
 from controlplane.objects.kinds import Resource
 
 DEFAULT: Final = Strategy()
 COUNTED: Final = Strategy(counts_generation=True)
+CUSTOM: Final = Strategy(counts_generation=True, needs_revision=True)
 
 # Kinds whose metadata.generation counts changes outside metadata and status.
 _COUNTED: Final = (
     ("apps", "controllerrevisions"),
-    ("apiextensions.k8s.io", "customresourcedefinitions"),
     ("apiregistration.k8s.io", "apiservices"),
     ("networking.k8s.io", "ingresses"),
     ("networking.k8s.io", "ingressclasses"),
@@ -33,6 +35,7 @@ _COUNTED: Final = (
 )
 STRATEGIES: Final[dict[tuple[str, str], Strategy]] = {
     **dict.fromkeys(_COUNTED, COUNTED),
+    ("apiextensions.k8s.io", "customresourcedefinitions"): definitions.STRATEGY,
     ("", "pods"): pods.STRATEGY,
     ("", "nodes"): nodes.STRATEGY,
     ("", "services"): services.STRATEGY,
@@ -75,4 +78,6 @@ def answers_the_deleted(resource: Resource) -> bool:
 
 def strategy_of(resource: Resource) -> Strategy:
     """The strategy of a resource."""
+    if isinstance(resource, CustomResource):
+        return CUSTOM
     return STRATEGIES.get((resource.group, resource.plural), DEFAULT)

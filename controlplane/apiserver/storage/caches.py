@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from controlplane.apiserver.registry.fields import fields_of
+from controlplane.apiserver.crd.definition import CustomResource
+from controlplane.apiserver.registry.fields import fields_of_resource
 from controlplane.apiserver.storage import layout
 from controlplane.apiserver.storage.backend import Backend
 from controlplane.apiserver.storage.cache import WatchCache
@@ -21,13 +22,14 @@ class Caches:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._caches: dict[tuple[str, str], WatchCache] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     def open(self, resource: Resource, from_revision: int = 0) -> WatchCache:
         """The cache of a resource, begun if need be; it may not be ready yet."""
         identity = layout.storage_identity(resource.group, resource.plural)
         cache = self._caches.get(identity)
         if cache is None:
-            cache = WatchCache(self._backend, layout.prefix(*identity), fields_of(*identity))
+            cache = WatchCache(self._backend, layout.prefix(*identity), fields_of_resource(resource))
             self._caches[identity] = cache
             cache.open(from_revision)
         return cache
@@ -45,13 +47,24 @@ class Caches:
         return cache
 
     def peek(self, resource: Resource) -> WatchCache | None:
-        """The cache when it is there and ready; nothing is begun."""
+        """The cache when it is there and ready; nothing is begun. Custom objects are never read from it unasked: there
+        they are as they were stored."""
+        if isinstance(resource, CustomResource):
+            return None
         cache = self._caches.get(layout.storage_identity(resource.group, resource.plural))
         return cache if cache is not None and cache.is_ready else None
+
+    def drop(self, group: str, plural: str) -> None:
+        """Forget the cache of a resource that is no longer served as it was; its watches end."""
+        cache = self._caches.pop(layout.storage_identity(group, plural), None)
+        if cache is not None:
+            closing = asyncio.get_running_loop().create_task(cache.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     def object_counts(self) -> dict[str, int]:
         """Objects by group resource, of the caches that are open."""
         return {f"{plural}.{group}" if group else plural: len(cache) for (group, plural), cache in self._caches.items()}
 
     async def close(self) -> None:
-        await asyncio.gather(*(cache.close() for cache in self._caches.values()))
+        await asyncio.gather(*(cache.close() for cache in self._caches.values()), *self._closing)

@@ -5,7 +5,10 @@ The resource has no group in its key, save for a few that carry one or an older 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
+
+from controlplane.objects.scheme import Scheme
 
 ROOT: Final = "/registry/"
 SERVICE_ADDRESSES: Final = ROOT + "ipaddresses/"
@@ -30,9 +33,17 @@ def storage_identity(group: str, plural: str) -> tuple[str, str]:
     return _SHARED.get((group, plural), (group, plural))
 
 
+@cache
+def _built_in() -> frozenset[tuple[str, str]]:
+    """What is not a custom resource: those have their group in the key."""
+    return frozenset((info.resource.group, info.resource.plural) for info in Scheme.load().resources)
+
+
 def prefix(group: str, plural: str) -> str:
     """The prefix of all objects of a resource, with its closing slash."""
     identity = storage_identity(group, plural)
+    if identity not in _built_in():
+        return f"{ROOT}{group}/{plural}/"
     return f"{ROOT}{_OLDER_NAMES.get(identity, identity[1])}/"
 
 

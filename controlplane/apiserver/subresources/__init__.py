@@ -9,6 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from controlplane.apiserver.context import Context, Result
+from controlplane.apiserver.nodemetrics import handlers as nodemetrics
+from controlplane.apiserver.crd import scale as custom_scale
+from controlplane.apiserver.crd.definition import CustomResource
 from controlplane.apiserver.subresources import (
     approval,
     binding,
@@ -52,6 +55,8 @@ _VIRTUAL: Final[dict[tuple[str, str], Handler]] = {
     ("authorization.k8s.io", "localsubjectaccessreviews"): reviews.local_subject_access_review,
     ("authorization.k8s.io", "selfsubjectrulesreviews"): reviews.self_subject_rules_review,
     ("", "componentstatuses"): reviews.component_statuses,
+    ("metrics.k8s.io", "nodes"): nodemetrics.handle,
+    ("metrics.k8s.io", "pods"): nodemetrics.handle,
 }
 
 
@@ -60,6 +65,8 @@ class _Subresources:
 
     def find(self, resource: Resource, name: str) -> Handler | None:
         """The handler of a subresource; None when the resource has none of that name."""
+        if name == "scale" and isinstance(resource, CustomResource):
+            return custom_scale.handle
         return _BY_RESOURCE.get((resource.group, resource.plural, name)) or _BY_NAME.get(name)
 
     def virtual(self, resource: Resource) -> Handler | None:

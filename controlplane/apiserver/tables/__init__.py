@@ -33,6 +33,10 @@ REGISTRY: Final[dict[tuple[str, str], Printer]] = {
 
 def printer_of(resource: Resource) -> Printer:
     """How objects of this resource are printed."""
+    from controlplane.apiserver.crd.definition import CustomResource  # it needs the printer's types from here
+
+    if isinstance(resource, CustomResource):
+        return resource.of.printer
     return REGISTRY.get((resource.group, resource.plural), DEFAULT)
 
 

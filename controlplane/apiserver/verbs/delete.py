@@ -48,7 +48,7 @@ async def remove(context: Context, resource: Resource, key: str, options: Option
         deletion.check_preconditions(resource, current, options)
         old = versions.from_stored(resource, current)
         await admission.validate(pipeline.attributes(context, resource, "DELETE", {}, old))
-        verdict = deletion.decide(current, options, now, strategy.grace_of)
+        verdict = deletion.decide(strategy.prepare_delete(services, current), options, now, strategy.grace_of)
         kept = None if verdict.keep is None else _namespace_phase(resource, verdict.keep)
         if options.dry_run or context.is_dry_run:
             raise _DryRun(Changed(Entry.unstored(key.encode(), kept or current), current, kept is None))

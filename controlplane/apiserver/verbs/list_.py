@@ -12,6 +12,7 @@ from typing import Final
 
 from controlplane.apiserver import present
 from controlplane.apiserver.context import Context, Result
+from controlplane.apiserver.crd.view import served
 from controlplane.apiserver.selection import Selection, selection
 from controlplane.apiserver.storage import layout, pages
 from controlplane.apiserver.storage.backend import Page, RevisionCompacted, Row
@@ -48,6 +49,7 @@ def requested_revision(context: Context, parameter: str = "resourceVersion") -> 
 async def handle(context: Context, resource: Resource) -> Result:
     accepted = context.accepted()
     found = await collect(context, selection(context, resource))
+    found.entries = list(await served(context.services, resource, found.entries))
     return present.many(context, resource, found, accepted)
 
 

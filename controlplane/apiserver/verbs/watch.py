@@ -15,6 +15,7 @@ from typing import Final
 
 from controlplane.apiserver import present
 from controlplane.apiserver.context import Context, Result, SendChunk, Stream
+from controlplane.apiserver.crd.view import served
 from controlplane.apiserver.request import is_true
 from controlplane.apiserver.selection import Selection, selection
 from controlplane.apiserver.storage import codec
@@ -104,7 +105,7 @@ class _Watch:
         """Subscribe; the answer is what goes first. Errors before the stream are plain answers."""
         plan = self._plan
         if plan.initial or (plan.initial is None and not plan.revision):
-            entries = await self._state()
+            entries = await served(self._context.services, self._resource, await self._state())
             frames = [self._encode("ADDED", entry) for entry in entries]
             if plan.initial and plan.bookmarks:
                 frames.append(self._bookmark(INITIAL_EVENTS_END))
@@ -162,7 +163,8 @@ class _Watch:
                     await subscription.wait()
                 taken = subscription.take()
                 if taken:
-                    await _send_joined(send, [self._encode(kind, entry) for kind, entry in taken])
+                    shown = await served(self._context.services, self._resource, [entry for _, entry in taken])
+                    await _send_joined(send, [self._encode(kind, entry) for (kind, _), entry in zip(taken, shown)])
                     self._told = max(self._told, taken[-1][1].revision)
                 if timers.bookmark_is_due and not subscription.ended:
                     await self._send_bookmark(send, timers)

@@ -16,6 +16,7 @@ from controlplane.objects.rules import (
     autoscaling,
     batch,
     core,
+    definitions,
     metadata,
     networking,
     pod,
@@ -42,6 +43,7 @@ REGISTRY: Final[dict[tuple[str, str], Rules]] = {
     **policy.RULES,
     **rbac.RULES,
     **storage.RULES,
+    **definitions.RULES,
 }
 
 
