@@ -1,6 +1,6 @@
 """Maintenance: status, alarms, hashes, moving the leader.
 
-Defragment has nothing to do: pages that compaction frees are reused at once. Snapshot and Downgrade answer Unimplemented.
+Defragment has nothing to do: pages that compaction frees are reused at once. Snapshots: snapshot.py. Downgrade answers Unimplemented.
 """
 
 from kvstore.api import errors

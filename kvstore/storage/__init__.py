@@ -5,8 +5,11 @@
     memory.py       the in-memory twin: the same contract suite runs on both
     raft_log.py     RaftLog: entries, hard state and snapshot mark; save() is one durable transaction; every record is checksummed
     file_log.py     FileLog: the same contract on an append-only file; what members use.  segments.py   its frames and files
+    bbolt.py        the file format of etcd's database, read and written as a stream; pure
+    etcd_snapshot.py, etcd_restore.py     the state as etcd's own snapshot file, and back
     codec.py        the only file that imports msgpack
     data_dir.py     layout, lock file (a second process gets DataDirectoryInUse), identity of the member
 
-Errors: DataDirectoryInUse, CorruptLog (a checksum did not match), StoreFull (map or disk is full). Anything else is our bug.
+Errors: DataDirectoryInUse, CorruptLog (a checksum did not match), StoreFull (map or disk is full); BadBoltFile, BadHash
+(what is restored is no snapshot, or a damaged one). Anything else is our bug.
 """
