@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from controlplane.apiserver import negotiate, present
 from controlplane.apiserver.context import Context, Result
+from controlplane.apiserver.crd.definition import CustomResource
 from controlplane.apiserver.registry import pipeline
 from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.verbs import apply, body, update
@@ -41,6 +42,8 @@ def applied(context: Context, resource: Resource, media_type: str, wanted: Any, 
             found = patch.json_patch(old, wanted)
         elif media_type == MERGE_PATCH:
             found = patch.merge_patch(old, wanted)
+        elif isinstance(resource, CustomResource):
+            raise status.unsupported_media_type([each for each in SERVED if each != STRATEGIC_PATCH])
         else:
             found = patch.strategic_merge(old, wanted, context.services.scheme.schema_of(resource))
     except patch.PatchError as error:

@@ -210,9 +210,8 @@ def _junctors(owner: Raw, raw: Raw, path: str, found: Errors) -> None:
         if allows_forms and word == "anyOf" and [dict(part) for part in parts] == list(_INT_OR_STRING_FORMS):
             continue
         for at, part in enumerate(parts):
-            if allows_forms and word == "allOf" and list(part) == ["anyOf"]:
-                if [dict(each) for each in part["anyOf"]] == list(_INT_OR_STRING_FORMS):
-                    continue
+            if allows_forms and dict(part) == {"anyOf": list(_INT_OR_STRING_FORMS)}:
+                continue
             _restriction(owner, part, f"{path}.{word}[{at}]", found)
     if isinstance(raw.get("not"), dict):
         _restriction(owner, raw["not"], f"{path}.not", found)
@@ -227,7 +226,7 @@ def _restriction(owner: Raw, raw: Raw, path: str, found: Errors) -> None:
     for name, part in (raw.get("properties") or {}).items():
         outside = known.get(name)
         if outside is None and not isinstance(owner.get("additionalProperties"), dict):
-            where = path.rsplit(".", 1)[0] if path.endswith(".not") else path.rsplit(".", 1)[0]
+            where = path.rpartition(".")[0]
             words = f"because it is defined in {path}.properties[{name}]"
             found.append(FieldError.required(f"{where}.properties[{name}]", words))
         _restriction(outside or owner.get("additionalProperties") or {}, part, f"{path}.properties[{name}]", found)

@@ -50,12 +50,13 @@ def _uuid(version: str) -> Callable[[str], bool]:
     )
 
 
+_LABEL: Final = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 _moment: Final = _is(parse_time)
 FORMATS: Final[dict[str, Callable[[str], bool]]] = {
     "bsonobjectid": _matching(r"[0-9a-fA-F]{24}"),
     "uri": _uri,
     "email": _matching(r"[^@\s]+@[^@\s]+"),
-    "hostname": _matching(r"(?=.{1,253}\Z)([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)*[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"),
+    "hostname": _matching(rf"(?=.{{1,253}}\Z)({_LABEL}\.)*{_LABEL}"),
     "ipv4": _is(ipaddress.IPv4Address),
     "ipv6": _is(ipaddress.IPv6Address),
     "cidr": _is(lambda text: ipaddress.ip_network(text, strict=False) if "/" in text else ipaddress.ip_network("x")),
@@ -71,7 +72,7 @@ FORMATS: Final[dict[str, Callable[[str], bool]]] = {
     "duration": _matching(r"[-+]?(0|((\d+(\.\d*)?|\.\d+)\s*(ns|us|µs|μs|ms|s|m|h|d|w)\s*)+)"),
     "date-time": _moment,
     "datetime": _moment,
-}  # fmt: skip
+}
 
 
 def is_valid(name: str, text: str) -> bool:
