@@ -1,6 +1,7 @@
 """Maintenance: status, alarms, hashes, moving the leader.
 
-Defragment has nothing to do: pages that compaction frees are reused at once. Snapshots: snapshot.py. Downgrade answers Unimplemented.
+Defragment has nothing to do: pages that compaction frees are reused at once. Snapshots: snapshot.py.
+Downgrade answers Unimplemented.
 """
 
 from kvstore.api import errors
