@@ -16,6 +16,7 @@ Promised: results share what did not change; an object whose owners do not chang
 names of managers, what a resource ignores, defaults and validation: the API server gives or does them.
 """
 
+from controlplane.objects.apply.compare import same
 from controlplane.objects.apply.configuration import ConfigurationError, apply
 from controlplane.objects.apply.conflicts import ConflictError
 from controlplane.objects.apply.managers import carried, differ_in_time_only, with_entries
@@ -24,5 +25,5 @@ from controlplane.objects.apply.views import Object, Request, View, Views
 
 __all__ = [
     "ConfigurationError", "ConflictError", "Object", "Request", "View", "Views", "apply", "carried", "differ_in_time_only",
-    "tracked", "with_entries",
+    "same", "tracked", "with_entries",
 ]  # fmt: skip
