@@ -90,11 +90,10 @@ class AuthService:
     def _refuse_question(self, identity: Identity | None, request: Any) -> Failure | None:
         """Root may ask everything; everyone may ask about himself and his own roles."""
         failure = self._node.state.guard.refuse_admin(identity)
-        if failure is None or identity is None:
-            return failure
-        if isinstance(request, rpc.AuthUserGetRequest) and request.name == identity.user:
+        name = "" if identity is None else identity.user
+        if failure is None or (isinstance(request, rpc.AuthUserGetRequest) and request.name == name):
             return None
-        user = self._node.state.user(identity.user)
+        user = self._node.state.user(name)
         if isinstance(request, rpc.AuthRoleGetRequest) and user is not None and request.role in user.roles:
             return None
         return failure

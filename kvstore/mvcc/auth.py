@@ -272,4 +272,4 @@ def ask(working: Working, request: Any) -> Any:
     role = find_role(working, request.role)
     if role is None:
         return errors.ROLE_NOT_FOUND
-    return rpc.AuthRoleGetResponse(perm=[_EVERYTHING] if request.role == ROOT else role.keyPermission)
+    return rpc.AuthRoleGetResponse(perm=[_EVERYTHING] if request.role == ROOT else role.keyPermission)  # since etcd 3.6

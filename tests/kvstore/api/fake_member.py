@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
-from kvstore.api import ApiLimits, Services
+from kvstore.api import ApiLimits, AuthOptions, Services
 from kvstore.member.ports import NO_LEADER, UNAVAILABLE, Done, Failed, MemberInfo, MemberStatus, Ok
 from kvstore.mvcc import layout
 from kvstore.mvcc.state import StateMachine
@@ -116,11 +116,13 @@ class FakeMember:
 class FakeServer:
     """The services of a FakeMember on a real socket, and a channel to them."""
 
-    def __init__(self, limits: ApiLimits | None = None, store: MemoryStore | None = None) -> None:
+    def __init__(
+        self, limits: ApiLimits | None = None, store: MemoryStore | None = None, auth: AuthOptions | None = None
+    ) -> None:
         self.state = StateMachine(store or MemoryStore(layout.TABLES))
         self.member = FakeMember(self.state)
         loop = asyncio.get_running_loop()
-        self.services = Services(self.member, self.state, limits or ApiLimits(), Random(1), loop)
+        self.services = Services(self.member, self.state, limits or ApiLimits(), Random(1), loop, auth=auth)
         self.server = Server(self.services.routes(), http1=self.services.http)
         self.channel: Channel
 

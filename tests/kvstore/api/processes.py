@@ -119,16 +119,16 @@ def running_cluster(directory: Path) -> Iterator[Cluster]:
 
 
 @contextmanager
-def running_etcd(directory: Path) -> Iterator[str]:
+def running_etcd(directory: Path, *flags: str, program: str = ETCD) -> Iterator[str]:
     """Run one real etcd; yield its endpoint."""
     client, peer = free_ports(2)
     client_url, peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
     process = Process(
-        [ETCD, "--name", "real", "--data-dir", str(directory / "etcd"), "--listen-client-urls", client_url,
+        [program, "--name", "real", "--data-dir", str(directory / "etcd"), "--listen-client-urls", client_url,
          "--advertise-client-urls", client_url, "--listen-peer-urls", peer_url,
-         "--initial-advertise-peer-urls", peer_url, "--initial-cluster", f"real={peer_url}"],
+         "--initial-advertise-peer-urls", peer_url, "--initial-cluster", f"real={peer_url}", *flags],
         directory / "etcd.log",
-        "erving insecure client requests",
+        "ready to serve client requests" if program == ETCD else "serving client traffic insecurely",
     )  # fmt: skip
     process.start()
     try:
