@@ -1,7 +1,8 @@
 """Maintenance.Snapshot: the state in etcd's own file format, streamed from one consistent view while writes go on.
 
 The file is made in slices of the loop, a piece at a time, as fast as the client takes it: what waits for the client is
-bounded, and no request waits longer than a slice. The last message is the SHA-256 of all before it.
+bounded, and no request waits longer than a slice. Where the loop has other work between two slices they keep a distance,
+because a request takes several rounds of the loop. The last message is the SHA-256 of all before it.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +19,9 @@ from kvstore.storage.etcd_snapshot import LAYOUT_VERSION, EtcdSnapshot
 __all__ = ["SnapshotService"]
 
 BLOB_BYTES = 32 << 10
-SLICE_SECONDS = 0.001  # of the loop's time for one snapshot between two looks at everybody else
+SLICE_SECONDS = 0.0005  # of the loop's time for one snapshot between two looks at everybody else
+BUSY_SECONDS = 0.0002  # of other work between two slices: the loop is in use
+BUSY_PAUSE_SECONDS = 0.002  # between two slices then
 SLICE_PIECES = 64  # in the same, where the clock stands still (simulation)
 MAX_PENDING_BYTES = 1 << 20  # made, but not yet taken by the client
 MAX_STREAMS = 4  # each holds a view, whose pages cannot be reused meanwhile
@@ -29,6 +32,7 @@ class Loop(Protocol):
 
     def time(self) -> float: ...
     def call_soon(self, callback: Callable[[], object], /) -> object: ...
+    def call_later(self, delay: float, callback: Callable[[], object], /) -> object: ...
 
 
 class SnapshotService:
@@ -72,6 +76,7 @@ class _SnapshotStream:
         self._call = call
         self._snapshot: EtcdSnapshot | None = None
         self._messages: Iterator[bytes] = iter(())
+        self._slice_ended = 0.0
 
     def on_message(self, message: bytes) -> None:
         """The request, which is empty: one for each stream."""
@@ -107,7 +112,8 @@ class _SnapshotStream:
     def _work(self) -> None:
         """Make pieces until the slice is over or the client has enough to read."""
         loop, call = self._service.loop, self._call
-        end = loop.time() + SLICE_SECONDS
+        now = loop.time()
+        is_busy = BUSY_SECONDS < now - self._slice_ended < BUSY_PAUSE_SECONDS
         for _ in range(SLICE_PIECES):
             message = next(self._messages, None)
             if message is None:
@@ -116,14 +122,17 @@ class _SnapshotStream:
                 return
             if message:
                 call.send(message)
-            if loop.time() >= end:
+            if loop.time() >= now + SLICE_SECONDS:
                 break
-        if call.pending_bytes > MAX_PENDING_BYTES:
-            call.on_drain(self._work)
-        elif call.is_open:
-            loop.call_soon(self._work)
-        else:
+        self._slice_ended = loop.time()
+        if not call.is_open:
             self._close()
+        elif call.pending_bytes > MAX_PENDING_BYTES:
+            call.on_drain(self._work)
+        elif is_busy:
+            loop.call_later(BUSY_PAUSE_SECONDS, self._work)
+        else:
+            loop.call_soon(self._work)
 
 
 def _messages(snapshot: EtcdSnapshot) -> Iterator[bytes]:
