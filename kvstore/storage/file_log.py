@@ -21,13 +21,14 @@ from kvstore.raft.types import Entry, HardState, Persist, Restored, SnapshotMark
 from kvstore.storage.codec import pack, unpack
 from kvstore.storage.lmdb_store import LmdbStore
 from kvstore.storage.raft_log import TABLES, CorruptLog, RaftLog
-from kvstore.storage.segments import SEGMENT_BYTES, SUFFIX, DamagedSegment, Segments
+from kvstore.storage.segments import SEGMENT_BYTES, SUFFIX, DamagedSegment, Segments, sync_folder
 
 __all__ = ["FileLog", "open_log"]
 
 _END, _ENTRIES, _STATE, _RESET = range(4)
 _PART = struct.Struct(">BI")
 _BATCH = struct.Struct(">QQQ")
+BEGUN = "-begun"
 _LMDB_FILES = ("data.mdb", "lock.mdb")
 
 
@@ -71,13 +72,21 @@ class FileLog:
     """One member's log in `folder`. One caller at a time, any thread. `load` comes first."""
 
     def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self._folder = folder
         self._files = Segments(folder, self._opening, segment_bytes=segment_bytes)
+        self._begun, self._is_noted = folder.with_name(folder.name + BEGUN), False
         self._state = _State(HardState(0, 0), 0, 0, None, b"", None)  # as of the last frame
 
     # Reading -----------------------------------------------------------------------------------------------------
 
     def load(self, applied: int) -> Restored | None:
         """What the log holds, None when it is new; `applied` is the state's own index. Raises CorruptLog."""
+        try:
+            return self._load(applied)
+        except CorruptLog as error:
+            raise CorruptLog(f"{self._folder}: {error}") from error
+
+    def _load(self, applied: int) -> Restored | None:
         entries: list[Entry] = []
         try:
             self._files.read(lambda body: self._take(body, entries))
@@ -88,7 +97,10 @@ class FileLog:
         self._end_install(applied, entries)
         state, mark = self._state, self._state.mark
         if mark is None:
+            if self._begun.exists():  # a member without its log has forgotten its votes and what it acknowledged
+                raise CorruptLog(f"the log is missing, and {self._begun} says that there was one")
             return None
+        self._note_begun()
         kept = tuple(entry for entry in entries if entry.index > mark.index)
         if kept and kept[0].index != mark.index + 1:
             raise CorruptLog(f"entries {mark.index + 1} to {kept[0].index - 1} are missing")
@@ -166,6 +178,8 @@ class FileLog:
             parts += (_PART.pack(_ENTRIES, _BATCH.size + len(packed)), _BATCH.pack(hard.term, hard.vote, first), packed)
         self._files.append(b"".join(parts))
         self._state = _State(hard, last_index, last_term, state.mark, state.membership, state.incoming)
+        if not self._is_noted:
+            self._note_begun()
 
     def compact(self, mark: SnapshotMark, membership: bytes) -> None:
         """Drop the entries through mark.index; the room comes back in whole segments."""
@@ -175,6 +189,13 @@ class FileLog:
     def begin_install(self, mark: SnapshotMark, membership: bytes) -> None:
         """Note durably that the state is about to be replaced by the snapshot at `mark`."""
         self._append(replace(self._state, incoming=(mark, membership)), _STATE)
+
+    def _note_begun(self) -> None:
+        """Leave a note beside the log that there is one, so that its loss is noticed."""
+        if not self._begun.exists():
+            self._begun.touch(mode=0o600)
+            sync_folder(self._begun.parent)
+        self._is_noted = True
 
     def _append(self, state: _State, kind: int) -> None:
         self._files.append(state.encode(kind))

@@ -9,6 +9,7 @@ A commit is one fdatasync of the data before the meta page is written, so a powe
 never tears one; a durable commit adds the sync of the meta page (0.4 ms together on the reference machine).
 """
 
+import os
 import struct
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
@@ -17,11 +18,13 @@ from typing import cast
 
 import lmdb
 
-from kvstore.storage.port import Size, StoreFull
+from kvstore.storage.port import DamagedStore, Size, StoreFull
 
 __all__ = ["LmdbStore"]
 
 DEFAULT_LIMIT_BYTES = 1 << 40  # address space, not disk: the file grows as it fills
+DISK_RESERVE_BYTES = 64 << 20  # left on the disk for the log, for deletions and for what is under way
+DISK_RESERVE_SHARE = 4  # but no more than this part of a small disk
 _PREFIX_BYTES = 511  # longest key of LMDB as it is commonly built
 _PAIR = struct.Struct(">II")  # length of the key's rest, length of the value
 
@@ -238,18 +241,48 @@ class LmdbStore:
     """An OrderedStore in the directory `path` (made when it is not there).
 
     `limit_bytes` bounds the file; it reserves address space, not disk. Errors of the file system (permission, damage)
-    surface as `lmdb.Error`. Opening one directory twice in a process is a bug.
+    surface as `lmdb.Error`, a file that cannot be this store's as DamagedStore. Opening one directory twice in a process is
+    a bug.
     """
 
     def __init__(self, path: Path, tables: tuple[str, ...], *, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
         path.mkdir(parents=True, exist_ok=True)
-        self._environment: lmdb.Environment | None = lmdb.open(
-            str(path), map_size=limit_bytes, max_dbs=len(tables), metasync=False, readahead=True, max_spare_txns=4
-        )
-        assert self._environment.max_key_size() >= _PREFIX_BYTES, "LMDB was built with shorter keys"
+        self._path = path
+        try:
+            self._environment: lmdb.Environment | None = lmdb.open(
+                str(path), map_size=limit_bytes, max_dbs=len(tables), metasync=False, readahead=True, max_spare_txns=4
+            )
+            assert self._environment.max_key_size() >= _PREFIX_BYTES, "LMDB was built with shorter keys"
+            was_short = self._lengthen(self._environment)
+            self._tables = {name: self._environment.open_db(name.encode()) for name in tables}
+            self._transaction: _LmdbTransaction | None = None
+            if was_short:
+                self._read_all()
+        except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PageNotFoundError) as error:
+            raise DamagedStore(f"{path} is damaged, or a copy that was cut short: {error}") from error
         self._limit_bytes = limit_bytes
-        self._tables = {name: self._environment.open_db(name.encode()) for name in tables}
-        self._transaction: _LmdbTransaction | None = None
+
+    def _lengthen(self, environment: lmdb.Environment) -> bool:
+        """Give the file the length that its meta page tells, since a page behind the end cannot be read but kills us.
+
+        The last pages may be missing by right, when they were freed before they were written.
+        """
+        file, info = self._path / "data.mdb", environment.info()
+        expected = (info["last_pgno"] + 1) * environment.stat()["psize"]
+        if file.stat().st_size >= expected:
+            return False
+        os.truncate(file, expected)
+        return True
+
+    def _read_all(self) -> None:
+        """Touch every page that is in use; one that was missing shows itself as damage."""
+        view = self.view()
+        try:
+            for table in self._tables:
+                for _ in view.scan(table):
+                    pass
+        finally:
+            view.close()
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -279,7 +312,10 @@ class LmdbStore:
             with environment.begin() as reader:
                 pages = self._pages(reader)
         allocated = (environment.info()["last_pgno"] + 1) * page_bytes
-        return Size(allocated=allocated, used=pages * page_bytes, limit=self._limit_bytes)
+        disk = os.statvfs(self._path)
+        reserve = min(DISK_RESERVE_BYTES, disk.f_blocks * disk.f_frsize // DISK_RESERVE_SHARE)
+        room = allocated + disk.f_bavail * disk.f_frsize - reserve
+        return Size(allocated=allocated, used=pages * page_bytes, limit=max(0, min(self._limit_bytes, room)))
 
     def _pages(self, transaction: lmdb.Transaction) -> int:
         counts = (transaction.stat(table) for table in self._tables.values())

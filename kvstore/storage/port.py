@@ -25,13 +25,17 @@ class StoreFull(Exception):
     """The map or the disk has no room: the transaction in hand must be aborted."""
 
 
+class DamagedStore(OSError):
+    """The files are not, or no longer, those of a store: damaged, or copied in part."""
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
     """How large a store is, all in bytes."""
 
     allocated: int  # on disk
     used: int  # pages that hold data; the rest is reused by later writes
-    limit: int  # `allocated` never exceeds it
+    limit: int  # what `allocated` may grow to: the map's size, or less where the disk has less room
 
 
 class View(Protocol):

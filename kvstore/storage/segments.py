@@ -24,7 +24,7 @@ from pathlib import Path
 
 from kvstore.storage.port import StoreFull
 
-__all__ = ["SUFFIX", "DamagedSegment", "Segments"]
+__all__ = ["SUFFIX", "DamagedSegment", "Segments", "sync_folder"]
 
 SEGMENT_BYTES = 16 << 20
 _HEADER = struct.Struct(">IIII")
@@ -169,7 +169,7 @@ class Segments:
         self._file = file
         os.posix_fallocate(file, 0, capacity)
         self._write(opening, 0)
-        self._sync_folder()
+        sync_folder(self._folder)
         self._segments.append(_Segment(number, path, note))
         self._position, self._capacity, self._checksum = len(opening), capacity, checksum
 
@@ -177,13 +177,6 @@ class Segments:
         """Delete the segments before the last one whose note is `note` or less."""
         while len(self._segments) > 1 and self._segments[1].note <= note:
             self._segments.pop(0).path.unlink()
-
-    def _sync_folder(self) -> None:
-        folder = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:016x}{SUFFIX}"
@@ -196,6 +189,15 @@ class Segments:
     def close(self) -> None:
         """Let go of the file; twice is harmless."""
         self._close_file()
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    folder = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _make_frame(body: bytes, previous: int) -> tuple[bytes, int]:
