@@ -6,6 +6,7 @@ from typing import Protocol
 
 from kvstore.api import errors
 from kvstore.api.access import Access, Check
+from kvstore.member.membership import Change
 from kvstore.member.ports import Done, Failed, MemberStatus, Result
 from kvstore.mvcc import commands, wire
 from kvstore.mvcc import errors as state_errors
@@ -46,6 +47,8 @@ class MemberPort(Protocol):
     def transfer_leadership(self, to: int, done: Done) -> None: ...
     def ask(self, to: int, subject: str, payload: bytes, done: Callable[[bytes | None], None]) -> None: ...
     def answer(self, subject: str, handler: Callable[[bytes, Answer], None]) -> None: ...
+    def new_member_id(self) -> int: ...
+    def change_membership(self, change: Change, done: Done) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class ApiLimits:
     max_txn_operations: int = 128
     quota_backend_bytes: int = 2 << 30  # of pages in use; writes are refused above it
     election_timeout_seconds: float = 1.0
+    max_learners: int = 1
     watch_progress_notify_interval_seconds: float = 600.0
 
 

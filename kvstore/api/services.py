@@ -11,6 +11,7 @@ from kvstore.api.composed import Composed
 from kvstore.api.health import HealthService
 from kvstore.api.kv import KvService
 from kvstore.api.leader_guard import LeaderGuard, Timer
+from kvstore.api.learner_gate import gated
 from kvstore.api.lease import LeaseService
 from kvstore.api.lessor import Lessor
 from kvstore.api.maintenance import MaintenanceService
@@ -81,7 +82,8 @@ class Services:
             self._health,
         )
         routes = {path: handler for service in services for path, handler in service.routes().items()}
-        self._composed = Composed({path: access.guarded(path, handler) for path, handler in routes.items()}, state)
+        guarded = {path: gated(member, path, access.guarded(path, handler)) for path, handler in routes.items()}
+        self._composed = Composed(guarded, state)
         self._schedule_progress()
 
     def routes(self) -> dict[str, Unary | Streaming]:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from kvstore.member.ports import MemberInfo
 from kvstore.raft.core import RaftConfig
+from kvstore.storage.data_dir import Identity
 
 _NEW_STATES = ("new", "existing")
+_NO_FLAG = {"is_flag": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,12 @@ class MemberConfig:
     peer_key_file: str = ""
     peer_trusted_ca_file: str = ""
     peer_client_cert_auth: bool = False
+    strict_reconfig_check: bool = True  # refuse changes of membership that could cost the quorum
+    max_learners: int = 1
+    force_new_cluster: bool = False  # go on alone with the data of a lost cluster
     disk_thread: bool = True  # the log is fsynced in a thread of its own while the turn goes on, not in the turn
+    identity: Identity | None = field(default=None, metadata=_NO_FLAG)  # once known, it counts; else it is derived
+    founding_table: bytes = field(default=b"", repr=False, metadata=_NO_FLAG)  # of the cluster that was joined
     ids: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -72,7 +79,7 @@ class MemberConfig:
     @classmethod
     def from_flags(cls, flags: Mapping[str, str]) -> "MemberConfig":
         """From etcd's flag names (with dashes, no leading ones) and their texts; raises ValueError."""
-        known = {_flag(item.name): item.name for item in fields(cls) if item.init}
+        known = {_flag(item.name): item.name for item in fields(cls) if item.init and item.metadata.get("is_flag", True)}
         arguments: dict[str, object] = {}
         for flag, text in flags.items():
             if flag not in known:
@@ -88,11 +95,13 @@ class MemberConfig:
 
     @property
     def member_id(self) -> int:
-        return self.ids[self.name]
+        return self.ids[self.name] if self.identity is None else self.identity.member_id
 
     @property
     def cluster_id(self) -> int:
         """As etcd derives it: a hash of the first members' ids."""
+        if self.identity is not None:
+            return self.identity.cluster_id
         return _hash(struct.pack(f">{len(self.ids)}Q", *sorted(self.ids.values())))
 
     def initial_members(self) -> tuple[MemberInfo, ...]:

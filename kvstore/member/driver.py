@@ -15,18 +15,20 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from time import perf_counter
 from typing import IO
 from urllib.parse import urlsplit
 
+from kvstore.member.bootstrap import identified
 from kvstore.member.config import MemberConfig
 from kvstore.member.member import Member
 from kvstore.member.ports import Disk, StateMachine
 from kvstore.member.transport import PeerTransport
 from kvstore.rpc import Limits, Server
-from kvstore.storage.data_dir import DataDirectory, Identity
+from kvstore.storage.data_dir import DataDirectory, MemberRemoved
 from kvstore.storage.file_log import FileLog, open_log
 
 logger = logging.getLogger("kvstore.member")
@@ -236,6 +238,13 @@ class Driver:
             logger.critical("the member stops", exc_info=error)
             self.failed.set_exception(error)
 
+    def retire(self, directory: DataDirectory) -> None:
+        """The member was removed from its cluster: it ends, and is not started from this directory again."""
+        if not self.failed.done():
+            directory.retire()
+            logger.warning("the member has been permanently removed from the cluster; it stops")
+            self.failed.set_exception(MemberRemoved("the member has been permanently removed from the cluster"))
+
     async def stop(self) -> None:
         """Stop listening, fail who waits, make the state durable, close the log."""
         if self._timer is not None:
@@ -244,7 +253,8 @@ class Driver:
         await parts.server.stop()
         await parts.transport.close()
         if self.failed.done():
-            self.failed.exception()  # it has been logged
+            if isinstance(self.failed.exception(), MemberRemoved):  # other errors have been logged
+                self.member.stop()
         else:
             self.member.stop()
             self.failed.cancel()
@@ -264,9 +274,9 @@ async def start_member(
 ) -> Driver:
     """A member that listens to its peers. The caller closes `state` and `directory` after `stop()`.
 
-    Raises WrongDataDirectory, CorruptLog, OSError (an address is in use).
+    Raises WrongDataDirectory, MemberRemoved, CannotJoin, CorruptLog, OSError (an address is in use).
     """
-    directory.identify(Identity(config.cluster_id, config.member_id, config.name))
+    config = await identified(config, directory, client_context)
     driver = Driver(config)
     log = open_log(directory.log_path, state.applied_index)
     snapshots = SpooledSnapshots(directory.incoming_path)
@@ -277,6 +287,7 @@ async def start_member(
         port: Disk = disk
         member = Member(config, log, state, transport, port, snapshots, random, driver.wake)
         transport.attach(member)
+        member.changes.on_removed = partial(driver.retire, directory)
         for url in config.listen_peer_urls:
             parts = urlsplit(url)
             await server.start(parts.hostname or "127.0.0.1", parts.port or 2380,

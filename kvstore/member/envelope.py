@@ -12,10 +12,11 @@ HEADER_BYTES = HEADER.size
 
 
 class Purpose(IntEnum):
-    """COMMAND is for the state machine; PUBLISH is a member's own row in the table of members."""
+    """COMMAND is for the state machine; PUBLISH is a member's own row in the table of members, CHANGE a change of it."""
 
     COMMAND = 0
     PUBLISH = 1
+    CHANGE = 2
 
 
 def seal_command(member_id: int, number: int, data: bytes) -> bytes:
@@ -23,6 +24,6 @@ def seal_command(member_id: int, number: int, data: bytes) -> bytes:
     return HEADER.pack(0, member_id, number) + data
 
 
-def seal_publication(member_id: int, number: int, data: bytes) -> bytes:
-    """A row of the table of members."""
-    return HEADER.pack(1, member_id, number) + data
+def seal(purpose: Purpose, member_id: int, number: int, data: bytes) -> bytes:
+    """Anything else."""
+    return HEADER.pack(purpose, member_id, number) + data

@@ -19,19 +19,21 @@ FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 0.5
 SETTLED_SECONDS = 2.0  # a stream that lived so long was a good one: the next pause is short again
 SNAPSHOT_WINDOW_BYTES = 4 << 20
+REMOVED = "the member has been permanently removed from the cluster"  # what the others answer one that was
 
 
 class Link:
     """Batches to one member. `lost(member, has_gone)` is told when what was sent may not have arrived.
 
-    `has_gone`: nobody listens there any more.
+    `has_gone`: nobody listens there any more. `removed()` is told when the other says that this member was removed.
     """
 
     def __init__(self, source: int, to: int, urls: Sequence[str], path: str, metadata: Mapping[str, str],
-                 random: Random, lost: Callable[[int, bool], None], ssl_context: ssl.SSLContext | None) -> None:
+                 random: Random, lost: Callable[[int, bool], None], removed: Callable[[], None],
+                 ssl_context: ssl.SSLContext | None) -> None:
         self.urls = tuple(urls)
         self._source, self._to, self._path, self._metadata = source, to, path, metadata
-        self._random, self._lost, self._ssl_context = random, lost, ssl_context
+        self._random, self._lost, self._removed, self._ssl_context = random, lost, removed, ssl_context
         self._messages: deque[pb.Message] = deque(maxlen=QUEUE_MESSAGES)
         self._asks: deque[pb.Ask] = deque(maxlen=QUEUE_MESSAGES)
         self._url_number = 0
@@ -100,6 +102,8 @@ class Link:
         self._ended.set()
         logger.debug("the stream from %x to %x ended: %s", self._source, self._to, error)
         self._lost(self._to, False)
+        if error is not None and error.text == REMOVED:
+            self._removed()
 
     def close(self) -> None:
         """Send nothing more."""

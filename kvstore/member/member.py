@@ -7,12 +7,14 @@ turn goes round once more; a disk thread does the same later.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
+from kvstore.member.bootstrap import found, founding_membership, isolate
+from kvstore.member.changes import CHECK, Changes, restored_table
 from kvstore.member.config import MemberConfig
-from kvstore.member.envelope import HEADER, HEADER_BYTES, Purpose, seal_command, seal_publication
-from kvstore.member.membership import Membership, decode_info, decode_membership, encode_info
+from kvstore.member.envelope import HEADER, HEADER_BYTES, Purpose, seal, seal_command
+from kvstore.member.membership import Change, decode_membership
 from kvstore.member.ports import (
     FAILED_PRECONDITION,
     NO_LEADER,
@@ -29,21 +31,18 @@ from kvstore.member.ports import (
     MemberInfo,
     MemberStatus,
     Ok,
-    Result,
     Snapshots,
     StateMachine,
     Transport,
 )
 from kvstore.member.upkeep import Upkeep
 from kvstore.member.waiters import Numbers, Proposals, Reads, Transfers
-from kvstore.raft.configuration import make_configuration
 from kvstore.raft.core import Raft
 from kvstore.raft.types import (
     Campaign,
     Effects,
     Entry,
     EntryKind,
-    HardState,
     Input,
     InstallSnapshot,
     Message,
@@ -52,7 +51,6 @@ from kvstore.raft.types import (
     Persisted,
     Propose,
     Read,
-    Restored,
     Role,
     SnapshotMark,
     SnapshotSent,
@@ -90,9 +88,13 @@ class Member:
         self._upkeep = Upkeep(config, log, state, transport, disk, snapshots)
         self._timeout_ticks = config.request_timeout_ticks
         self._numbers = Numbers(random.getrandbits(31))
-        restored = log.load(state.applied_index) or self._found_cluster()
+        restored = log.load(state.applied_index) or found(config, log)
+        if config.force_new_cluster:
+            restored = isolate(config, log, restored)
         self.raft = Raft(config.raft_config(), restored, random)
-        self._membership = self._restore_membership(restored)
+        saved = log.membership()
+        table = decode_membership(saved) if saved else founding_membership(config)
+        self.changes = Changes(self, config, restored_table(table, restored), random)
         self.applied_index = restored.applied
         self.term, self.leader, self.is_leader = self.raft.term, 0, False
         self._proposals, self._reads, self._transfers = Proposals(), Reads(), Transfers()
@@ -103,27 +105,13 @@ class Member:
         self._promises: deque[tuple[int, tuple[Message, ...]]] = deque()
         self._ticks = 0
         self._is_holding = False  # a proposal or read was dropped: try again at the next tick or leader
-        self._is_publishing = self._is_stopped = self._is_in_turn = False
+        self._is_stopped = self._is_in_turn = False
         self._on_leadership: list[Callable[[int, int], None]] = []
-        self._answerers: dict[str, Answerer] = {}
+        self._answerers: dict[str, Answerer] = {CHECK: self.changes.on_check}
         if self.raft.log.configuration.electorate() == (self.member_id,):
             self._inbox.append(Campaign())
-        transport.set_peers(self.members())
+        self.changes.on_changed()
         wake()
-
-    def _found_cluster(self) -> Restored:
-        """A new log: it starts at index 0 with the members of --initial-cluster."""
-        mark = SnapshotMark(0, 0, make_configuration(self.config.ids.values()))
-        self._log.save(Persist(0, HardState(0, 0), (), mark))
-        return Restored(HardState(0, 0), mark, (), 0)
-
-    def _restore_membership(self, restored: Restored) -> Membership:
-        saved = self._log.membership()
-        table = decode_membership(saved) if saved else Membership(self.config.initial_members())
-        for entry in restored.entries[: restored.applied - restored.snapshot.index]:
-            if entry.kind is EntryKind.COMMAND and entry.data[0] == Purpose.PUBLISH:
-                table.put(decode_info(entry.data[HEADER_BYTES:]))
-        return table
 
     # Requests ----------------------------------------------------------------------------------------------------
 
@@ -131,6 +119,19 @@ class Member:
         """Have `data` applied by every member; `done` gets what this member's state machine returned for it."""
         number = self._numbers.take()
         self._propose(number, seal_command(self.member_id, number, data), done)
+
+    def propose_as(self, purpose: Purpose, data: bytes, done: Done) -> None:
+        """Have something other than a command applied by every member."""
+        number = self._numbers.take()
+        self._propose(number, seal(purpose, self.member_id, number, data), done)
+
+    def new_member_id(self) -> int:
+        """For a member that is about to be added."""
+        return self.changes.new_member_id()
+
+    def change_membership(self, change: Change, done: Done) -> None:
+        """Add, remove, update or promote; `done(Ok(members))` with the tuple of MemberInfo afterwards, or Failed."""
+        self.changes.request(change, done)
 
     def _propose(self, number: int, sealed: bytes, done: Done) -> None:
         if len(self._proposals) >= self.config.max_pending_proposals or self._is_stopped:
@@ -154,7 +155,11 @@ class Member:
             done(Failed(FAILED_PRECONDITION, NOT_LEADER, certain=True))
             return
         self._transfers.add(to, done, self._ticks + self.config.election_ticks + 1)
-        self._inbox.append(Transfer(to))
+        self.submit(Transfer(to))
+
+    def submit(self, item: Input) -> None:
+        """Something for the core, in the next step."""
+        self._inbox.append(item)
         self._wake()
 
     def on_leadership(self, callback: Callable[[int, int], None]) -> None:
@@ -170,8 +175,12 @@ class Member:
         self._answerers[subject] = handler
 
     def members(self) -> tuple[MemberInfo, ...]:
-        """The members of the newest configuration."""
-        return self._membership.listed(self.raft.log.configuration)
+        """All members, by id, as far as this one knows."""
+        return self.changes.table.listed()
+
+    def set_peers(self, peers: Iterable[MemberInfo]) -> None:
+        """Whom the transport is to reach."""
+        self._transport.set_peers(tuple(peers))
 
     def status(self) -> MemberStatus:
         """One consistent look."""
@@ -186,7 +195,7 @@ class Member:
             applied_index=self.applied_index,
             last_index=log.last_index,
             first_index=log.snapshot.index + 1,
-            is_learner=self.member_id in log.configuration.learners,
+            is_learner=self.changes.table.is_learner(self.member_id),
             members=self.members(),
             pending_proposals=len(self._proposals),
             log_bytes=log.bytes,
@@ -225,9 +234,9 @@ class Member:
         self._reads.ask_again(self._ticks - READ_RETRY_TICKS)
         self._transfers.expire(self._ticks)
         self._give_way_when_stalled()
-        self._publish()
+        self.changes.tick(self._ticks)
         self._upkeep.commit_if_due(self._ticks, self.applied_index)
-        compacted = self._upkeep.compact(self.raft.log, self.applied_index, self._membership)
+        compacted = self._upkeep.compact(self.raft.log, self.applied_index, self.changes.table)
         if compacted is not None:
             self._inbox.append(compacted)
         self._wake()
@@ -303,8 +312,9 @@ class Member:
 
     def _install(self, mark: SnapshotMark) -> None:
         unsaved, self._unsaved = self._unsaved, []
-        self._membership = self._upkeep.install(mark, unsaved)
+        self.changes.table = self._upkeep.install(mark, unsaved)
         self.applied_index = mark.index
+        self.changes.on_changed()
         self._proposals.on_snapshot(mark.term)
 
     def _send_snapshot(self, peer: int) -> None:
@@ -312,7 +322,7 @@ class Member:
             self._inbox.append(SnapshotSent(peer, index, complete))
             self._wake()
 
-        self._upkeep.send_snapshot(self.raft, peer, self._membership, on_done)
+        self._upkeep.send_snapshot(self.raft, peer, self.changes.table, on_done)
 
     def _persist(self, effects: Effects) -> None:
         persist, promises = effects.persist, effects.send_after_persist
@@ -346,22 +356,29 @@ class Member:
 
     def _apply(self, entries: tuple[Entry, ...]) -> None:
         apply, skip, take, me = self._state.apply, self._state.skip, self._proposals.take, self.member_id
+        has_changed = False
         for entry in entries:
             data, value = entry.data, None
             if entry.kind is not EntryKind.COMMAND:
                 skip(entry.index, entry.term)
+                has_changed = has_changed or entry.kind is EntryKind.CONFIGURATION
                 continue
             purpose, origin, number = HEADER.unpack_from(data)
-            if purpose == Purpose.COMMAND:
-                value = apply(entry.index, entry.term, data[HEADER_BYTES:])
-            else:
-                self._membership.put(decode_info(data[HEADER_BYTES:]))
+            if purpose != Purpose.COMMAND:
+                has_changed = True
+                result = self.changes.apply(entry.index, data)
                 skip(entry.index, entry.term)
+                if origin == me and (waiter := take(number, None)) is not None:
+                    waiter[0](result)
+                continue
+            value = apply(entry.index, entry.term, data[HEADER_BYTES:])
             if origin == me and (waiter := take(number, None)) is not None:
                 waiter[0](Ok(value))
         last = entries[-1]
         self.applied_index = last.index
         self._proposals.on_applied(last.term)
+        if has_changed:
+            self.changes.on_changed()
 
     def _note_leadership(self) -> None:
         raft = self.raft
@@ -384,14 +401,3 @@ class Member:
                 logger.warning("member %x: the disk is stalled, hands leadership to %x", self.member_id, best[0])
                 self._inbox.append(Transfer(best[0]))
 
-    def _publish(self) -> None:
-        """Tell the cluster this member's URLs until the table shows them."""
-        info = self.config.own_info()
-        if self._is_publishing or not self.leader or self._membership.get(self.member_id) == info:
-            return
-        self._is_publishing = True
-        number = self._numbers.take()
-        self._propose(number, seal_publication(self.member_id, number, encode_info(info)), self._on_published)
-
-    def _on_published(self, result: Result) -> None:
-        self._is_publishing = False

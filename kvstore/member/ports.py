@@ -10,7 +10,7 @@ from typing import Protocol
 
 from kvstore.raft.types import Entry, Message, Persist, Restored, SnapshotMark
 
-RESOURCE_EXHAUSTED, FAILED_PRECONDITION, UNAVAILABLE = 8, 9, 14  # gRPC status codes
+UNKNOWN, NOT_FOUND, RESOURCE_EXHAUSTED, FAILED_PRECONDITION, UNAVAILABLE = 2, 5, 8, 9, 14  # gRPC status codes
 NO_LEADER = "etcdserver: no leader"
 TIMED_OUT = "etcdserver: request timed out"
 LEADER_CHANGED = "etcdserver: leader changed"
@@ -172,6 +172,7 @@ class Disk(Protocol):
 __all__ = [
     "FAILED_PRECONDITION",
     "LEADER_CHANGED",
+    "NOT_FOUND",
     "NOT_LEADER",
     "NO_LEADER",
     "RESOURCE_EXHAUSTED",
@@ -179,6 +180,7 @@ __all__ = [
     "TIMED_OUT",
     "TOO_MANY_REQUESTS",
     "UNAVAILABLE",
+    "UNKNOWN",
     "Disk",
     "Done",
     "Entry",

@@ -18,13 +18,15 @@ from random import Random
 
 from google.protobuf.message import DecodeError
 
-from kvstore.member.links import Link, SnapshotStream
+from kvstore.member.bootstrap import MEMBERS
+from kvstore.member.links import REMOVED, Link, SnapshotStream
 from kvstore.member.member import Member
 from kvstore.member.ports import MemberInfo, Snapshots
 from kvstore.member.wire import Encoder, decode_header, decode_message
 from kvstore.pb import raft_pb2 as pb
 from kvstore.raft.types import Append, AppendReply, Message
-from kvstore.rpc import Call, Code, Receiver, Streaming
+from kvstore.rpc import Call, Code, Receiver, Streaming, Unary
+from kvstore.storage import codec
 
 logger = logging.getLogger("kvstore.member")
 
@@ -33,6 +35,10 @@ SNAPSHOT = "/pilothouse.raft.Peer/Snapshot"
 ASK_TIMEOUT_SECONDS = 5.0
 URGENT = frozenset((Append, AppendReply))  # a client waits for them; the rest may leave after the clients' answers
 UNREADABLE = (DecodeError, KeyError, ValueError, IndexError)
+
+
+class StrangerRefused(Exception):
+    """The sender was removed from the cluster; it is told so, and stops."""
 
 
 class PeerTransport:
@@ -55,9 +61,13 @@ class PeerTransport:
         """Where messages of the others go."""
         self._member = member
 
-    def routes(self) -> Mapping[str, Streaming]:
+    def routes(self) -> Mapping[str, Streaming | Unary]:
         """For the rpc.Server that listens on the peer URLs."""
-        return {MESSAGES: Streaming(self._on_messages), SNAPSHOT: Streaming(self._on_snapshot)}
+        return {
+            MESSAGES: Streaming(self._on_messages),
+            SNAPSHOT: Streaming(self._on_snapshot),
+            MEMBERS: Unary(self._on_members),
+        }
 
     # The Transport port ------------------------------------------------------------------------------------------
 
@@ -122,7 +132,7 @@ class PeerTransport:
                 if link is not None:
                     link.close()
                 self._links[member_id] = Link(self.member_id, member_id, peer.peer_urls, MESSAGES, self._metadata,
-                                              self._random, self._on_lost, self._ssl_context)
+                                              self._random, self._on_lost, self._on_removed, self._ssl_context)
 
     async def close(self) -> None:
         """Close all links and streams."""
@@ -140,6 +150,10 @@ class PeerTransport:
         if self._member is not None:
             self._member.on_lost(member_id, has_gone=has_gone)
 
+    def _on_removed(self) -> None:
+        if self._member is not None:
+            self._member.changes.leave()
+
     # The receiving side ------------------------------------------------------------------------------------------
 
     def _attached(self) -> Member:
@@ -148,6 +162,11 @@ class PeerTransport:
 
     def _on_messages(self, call: Call) -> Receiver:
         return _Messages(self, call) if self._admits(call) else _Refused()
+
+    def _on_members(self, call: Call, message: bytes) -> None:
+        """Someone who wants to join asks for the cluster's id and members; it cannot know the id yet."""
+        member = self._attached()
+        call.reply(codec.pack([member.cluster_id, member.changes.table.encode()]))
 
     def _on_snapshot(self, call: Call) -> Receiver:
         return _Snapshot(self._attached(), self._snapshots, call) if self._admits(call) else _Refused()
@@ -165,6 +184,8 @@ class PeerTransport:
         member, source, to = self._attached(), batch.source, batch.to
         if to != self.member_id:
             raise ValueError(f"a batch for {to:x} came to {self.member_id:x}")
+        if source in member.changes.gone:
+            raise StrangerRefused(f"{source:x} was removed")
         member.deliver([decode_message(source, to, message) for message in batch.messages])
         for ask in batch.asks:
             if ask.is_answer:
@@ -202,6 +223,8 @@ class _Messages(_Refused):
     def on_message(self, message: bytes) -> None:
         try:
             self._transport.on_batch(pb.Batch.FromString(message))
+        except StrangerRefused:
+            self._call.fail(Code.FAILED_PRECONDITION, REMOVED)
         except UNREADABLE as error:
             logger.warning("cannot read a batch from %s: %r", self._call.peer, error)
             self._call.fail(Code.INVALID_ARGUMENT, "unreadable batch")

@@ -69,8 +69,10 @@ class Proposals:
         return tuple(batch)
 
     def on_dropped(self, batch_number: int) -> None:
-        """The batch went nowhere: its proposals are the first to be sent again."""
-        self._unsent.extendleft(reversed(self._batches.pop(batch_number).numbers))
+        """The batch went nowhere: its proposals are the first to be sent again. Other numbers are not ours."""
+        batch = self._batches.pop(batch_number, None)
+        if batch is not None:
+            self._unsent.extendleft(reversed(batch.numbers))
 
     def on_applied(self, term: int) -> None:
         """Entries of `term` have been applied: forget what is done, send again what is lost."""

@@ -2,6 +2,8 @@
 
     lock            flock'ed while a process lives
     identity.json   cluster id, member id, name: written once, a directory of another member is refused
+    members         the table of members that a joining member was given; not there in a founder's
+    removed         the member was removed from its cluster: it must not start again
     log/            the Raft log        state/   the replicated state        incoming/   snapshots that are arriving
 """
 
@@ -18,6 +20,10 @@ class DataDirectoryInUse(Exception):
 
 class WrongDataDirectory(Exception):
     """The directory belongs to another member or cluster."""
+
+
+class MemberRemoved(Exception):
+    """The member was removed from its cluster for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +62,17 @@ class DataDirectory:
         return self.path / "incoming"
 
     def identity(self) -> Identity | None:
-        """Whose directory it is; None for a new one."""
+        """Whose directory it is; None for a new one. Raises WrongDataDirectory, MemberRemoved."""
+        if (self.path / "removed").exists():
+            raise MemberRemoved(f"the member has been permanently removed from the cluster; {self.path} must be removed "
+                                "before another is started there")
         try:
             found = json.loads((self.path / "identity.json").read_text())
+            return Identity(int(found["cluster_id"]), int(found["member_id"]), str(found["name"]))
         except FileNotFoundError:
             return None
-        except ValueError as error:
-            raise WrongDataDirectory(f"{self.path}/identity.json cannot be read: {error}") from error
-        return Identity(int(found["cluster_id"]), int(found["member_id"]), str(found["name"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise WrongDataDirectory(f"{self.path}/identity.json cannot be read: {error!r}") from error
 
     def identify(self, mine: Identity) -> None:
         """Claim a new directory; raise WrongDataDirectory where it is another's."""
@@ -76,13 +85,29 @@ class DataDirectory:
                 f"{found.cluster_id:x}, not to {mine.name} ({mine.member_id:x}) of {mine.cluster_id:x}"
             )
 
+    def founding_table(self) -> bytes:
+        """What keep_founding_table kept, else nothing."""
+        path = self.path / "members"
+        return path.read_bytes() if path.exists() else b""
+
+    def keep_founding_table(self, table: bytes) -> None:
+        """Keep, durably, what a joining member starts from."""
+        self._write("members", table)
+
+    def retire(self) -> None:
+        """The member was removed: let nobody start here again."""
+        self._write("removed", b"")
+
     def _write_identity(self, mine: Identity) -> None:
-        new = self.path / "identity.json.new"
-        with new.open("w") as file:
-            json.dump(asdict(mine), file)
+        self._write("identity.json", json.dumps(asdict(mine)).encode())
+
+    def _write(self, name: str, data: bytes) -> None:
+        new = self.path / f"{name}.new"
+        with new.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        new.rename(self.path / "identity.json")
+        new.rename(self.path / name)
         folder = os.open(self.path, os.O_RDONLY)
         try:
             os.fsync(folder)
