@@ -35,11 +35,12 @@ def _node_type(raw: Raw) -> NodeType:
 
 class Schema:
     """One node. Attributes: `type`; `name` of the definition it came from ("" inside one); `format` (int32, int64, double);
-    `required`; list_type ("atomic", "set", "map" or ""), list_map_keys; map_type; merge_key, patch_strategies; `default`."""
+    `required`; list_type ("atomic", "set", "map" or ""), list_map_keys; map_type; merge_key, patch_strategies; `default`;
+    `preserves_unknown`: whether fields that it does not name are kept."""
 
     __slots__ = (
         "_definitions", "_fields", "_items", "_raw", "_values", "default", "format", "list_map_keys", "list_type",
-        "map_type", "merge_key", "name", "patch_strategies", "required", "type",
+        "map_type", "merge_key", "name", "patch_strategies", "preserves_unknown", "required", "type",
     )  # fmt: skip
 
     def __init__(self, definitions: "Definitions", raw: Raw, name: str = "") -> None:
@@ -59,6 +60,7 @@ class Schema:
         strategies: str = raw.get("x-kubernetes-patch-strategy", "")
         self.patch_strategies: frozenset[str] = frozenset(strategies.split(",")) if strategies else frozenset()
         self.default: Any = raw.get("default")
+        self.preserves_unknown: bool = raw.get("x-kubernetes-preserve-unknown-fields") is True
 
     @property
     def fields(self) -> dict[str, "Schema"]:

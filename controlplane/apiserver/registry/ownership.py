@@ -17,7 +17,6 @@ from controlplane.objects import apply as apply_fields
 from controlplane.objects import status
 from controlplane.objects.apply import Request, View, sets
 from controlplane.objects.kinds import Resource
-from controlplane.objects.schema import Schema
 from controlplane.objects.status import FieldError
 
 LONGEST_MANAGER_BYTES: Final = 128
@@ -66,10 +65,10 @@ def manager_of(context: Context) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _ignored(schema: Schema, subresource: str, *, has_status: bool) -> sets.FieldSet:
+def _ignored(fields: tuple[str, ...], subresource: str, *, has_status: bool) -> sets.FieldSet:
     """What a write through this resource or subresource cannot change."""
     if subresource == "status":
-        kept = [name for name in schema.fields if name not in ("apiVersion", "kind", "metadata", "status")]
+        kept = [name for name in fields if name not in ("apiVersion", "kind", "metadata", "status")]
         metadata = [("f:metadata", "f:" + name) for name in _STATUS_KEEPS]
         return sets.of(*(("f:" + name,) for name in kept), *metadata)
     return sets.of(("f:status",)) if has_status and not subresource else sets.EMPTY
@@ -99,7 +98,7 @@ def _request(context: Context, resource: Resource, subresource: str) -> Request:
         manager_of(context),
         services.environment.timestamp(),
         subresource,
-        _ignored(schema, subresource, has_status=scheme.of(resource).subresource("status") is not None),
+        _ignored(tuple(schema.fields), subresource, has_status=scheme.of(resource).subresource("status") is not None),
     )
 
 
@@ -138,6 +137,8 @@ def applied(
 def settled(new: Object, old: Object) -> Object:
     """The changed object; the very old one where nothing but times of owners or the order of fields would change, so that
     its bytes and its revision stay."""
+    if any(part != old.get(name) for name, part in new.items() if name != "metadata"):  # as a rule: quickly told
+        return new
     after, before = apply_fields.carried(new), apply_fields.carried(old)
     if not apply_fields.differ_in_time_only(after, before):
         return new

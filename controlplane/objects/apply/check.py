@@ -39,7 +39,7 @@ def _maps(schema: Schema, value: Any, path: Path) -> Iterator[tuple[Path, str]]:
     if not isinstance(value, dict):
         yield path, f"expected map, got {_shown(value)}"
         return
-    is_closed = schema.type == "object" and bool(schema.fields) and not getattr(schema, "preserves_unknown", False)
+    is_closed = schema.type == "object" and bool(schema.fields) and not schema.preserves_unknown
     for name, part in value.items():
         below = (*path, elements.field(str(name)))
         if is_closed and name not in schema.fields:

@@ -6,7 +6,6 @@ is taken apart by what it is: maps key by key, lists as a whole.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Final, Literal
 
 from controlplane.objects.apply import elements
@@ -104,21 +103,23 @@ _ALWAYS: Final = frozenset({
     ("CustomResourceDefinitionStatus", "acceptedNames"), ("VolumeAttachmentSpec", "source"),
     ("IngressServiceBackend", "port"),
 })  # fmt: skip
-_BUILT_IN: Final = "io.k8s."
+_BUILT_IN: Final = ("io.k8s.api.", "io.k8s.apimachinery.", "io.k8s.apiextensions-apiserver.", "io.k8s.kube-aggregator.")
+_FOUND: Final[dict[str, dict[str, Any]]] = {}  # by definition: those of built-in kinds are the same in every scheme
+_NONE: Final[dict[str, Any]] = {}
 
 
-@lru_cache(maxsize=4096)
 def always(schema: Schema) -> dict[str, Any]:
     """The fields that an object of this schema always has, each with its empty value."""
     if schema.type != "object" or not schema.name.startswith(_BUILT_IN):
-        return {}
-    is_root = "metadata" in schema.fields and "kind" in schema.fields
-    found: dict[str, Any] = {}
-    for name, part in schema.fields.items():
-        if (
-            (schema.short_name, name) in _ALWAYS
+        return _NONE
+    found = _FOUND.get(schema.name)
+    if found is None:
+        is_root = "metadata" in schema.fields and "kind" in schema.fields
+        found = _FOUND[schema.name] = {
+            name: [] if part.type == "array" else {}
+            for name, part in schema.fields.items()
+            if (schema.short_name, name) in _ALWAYS
             or part.short_name == "ObjectMeta"
             or (is_root and name in ("spec", "status"))
-        ):
-            found[name] = [] if part.type == "array" else {}
+        }
     return found
