@@ -9,6 +9,8 @@
     node.py        what they share: the member (MemberPort), the state, limits, the header of every answer
     watch_hub.py   watchers: synced, catching up, slow; the events of a turn are encoded once and shared (interest.py)
     lessor.py      leases on the leader: expiry by an injected clock, renewals, re-arming after a leader change
+    space.py compactor.py corruption.py   the quota's alarm; auto-compaction; hashes compared between members
+    slices.py      long work in slices between other work
     scrubber.py    takes away, in slices, what compaction made garbage
     leader_guard.py  cuts streams that asked for a leader when there is none
     errors.py      the one table: failure -> gRPC code and etcd's exact text
@@ -17,8 +19,10 @@
     server = Server(services.routes(), http1=services.http);  services.stop()
 """
 
+from kvstore.api.compactor import Retention, parse_retention
+from kvstore.api.corruption import CorruptionOptions
 from kvstore.api.node import ApiLimits, MemberPort
 from kvstore.api.services import Services
 from kvstore.api.tokens import AuthOptions
 
-__all__ = ["ApiLimits", "AuthOptions", "MemberPort", "Services"]
+__all__ = ["ApiLimits", "AuthOptions", "CorruptionOptions", "MemberPort", "Retention", "Services", "parse_retention"]

@@ -9,7 +9,6 @@ from kvstore.api.decoding import decode
 from kvstore.api.node import Node
 from kvstore.api.scrubber import Scrubber
 from kvstore.mvcc import alarms, checks, commands, wire
-from kvstore.mvcc import errors as state_errors
 from kvstore.mvcc.errors import Failure
 from kvstore.pb.rpc_pb2 import CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
 from kvstore.rpc import Call, Streaming, Unary
@@ -71,11 +70,13 @@ class KvService:
     def _may_write(self, call: Call, message: bytes, failure: Failure | None, needs_space: bool) -> bool:
         if failure is None and len(message) > self._node.limits.max_request_bytes:
             failure = errors.REQUEST_TOO_LARGE
-        if failure is None and needs_space and not self._node.has_space():
-            failure = state_errors.NO_SPACE
         if failure is not None:
             errors.refuse(call, failure)
-        return failure is None and self._node.admit(call)
+        elif needs_space and not self._node.has_space(len(message)):
+            self._node.refuse_for_space(call)
+        else:
+            return self._node.admit(call)
+        return False
 
     def put(self, call: Call, message: bytes) -> None:
         """Answer Put."""

@@ -10,7 +10,6 @@ from kvstore.api.leader_guard import LeaderGuard
 from kvstore.api.lessor import Lessor
 from kvstore.api.node import Node
 from kvstore.mvcc import commands, wire
-from kvstore.mvcc import errors as state_errors
 from kvstore.mvcc.errors import Failure
 from kvstore.mvcc.permissions import Identity
 from kvstore.pb.rpc_pb2 import (
@@ -66,7 +65,7 @@ class LeaseService:
         if request.TTL > MAX_TTL_SECONDS:
             errors.refuse(call, errors.LEASE_TTL_TOO_LARGE)
         elif not self._node.has_space():
-            errors.refuse(call, state_errors.NO_SPACE)
+            self._node.refuse_for_space(call)
         else:
             request.TTL = max(request.TTL, self._min_ttl_seconds)
             if not request.ID:

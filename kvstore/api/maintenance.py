@@ -1,35 +1,39 @@
-"""Maintenance: status, alarms, hashes, moving the leader.
+"""Maintenance: status, alarms, hashes, downgrades, moving the leader.  Snapshots: snapshot.py.
 
-Defragment has nothing to do: pages that compaction frees are reused at once. Snapshots: snapshot.py.
-Downgrade answers Unimplemented.
+Defragment has nothing to do: pages that compaction frees are reused at once.
 """
 
 from kvstore.api import errors
 from kvstore.api.decoding import decode
 from kvstore.api.node import CLUSTER_VERSION, SERVER_VERSION, Node
+from kvstore.api.slices import Slices
 from kvstore.member.ports import Failed, Result
+from kvstore.mvcc import alarms, commands
 from kvstore.mvcc.errors import Failure
 from kvstore.pb.rpc_pb2 import (
+    AlarmMember,
     AlarmRequest,
+    AlarmResponse,
+    AlarmType,
     DowngradeInfo,
+    DowngradeRequest,
+    DowngradeResponse,
     HashKVRequest,
     HashKVResponse,
     HashResponse,
     MoveLeaderRequest,
     StatusResponse,
 )
-from kvstore.rpc import Call, Code, Streaming, Unary
+from kvstore.rpc import Call, Streaming, Unary
 
 __all__ = ["MaintenanceService"]
-
-_NO_RAISING = Failure(Code.UNIMPLEMENTED, "raising an alarm by hand is not implemented")
-
 
 class MaintenanceService:
     """The handlers of etcdserverpb.Maintenance."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, slices: Slices) -> None:
         self._node = node
+        self._slices = slices
 
     def routes(self) -> dict[str, Unary | Streaming]:
         """Return the handlers by path."""
@@ -39,13 +43,14 @@ class MaintenanceService:
             "/etcdserverpb.Maintenance/Defragment": Unary(self.defragment),
             "/etcdserverpb.Maintenance/Hash": Unary(self.hash),
             "/etcdserverpb.Maintenance/HashKV": Unary(self.hash_kv),
+            "/etcdserverpb.Maintenance/Downgrade": Unary(self.downgrade),
             "/etcdserverpb.Maintenance/MoveLeader": Unary(self.move_leader),
         }
 
     def status(self, call: Call, message: bytes) -> None:
         """Answer Status, from this member alone."""
         node = self._node
-        status, size = node.member.status(), node.state.size()
+        status, size, target = node.member.status(), node.state.size(), node.state.downgrade_target
         response = StatusResponse(
             version=SERVER_VERSION,
             dbSize=size.allocated,
@@ -55,29 +60,35 @@ class MaintenanceService:
             raftIndex=status.commit_index,
             raftTerm=status.term,
             raftAppliedIndex=status.applied_index,
-            errors=[] if status.leader else [errors.NO_LEADER.text],
+            errors=[*([] if status.leader else [errors.NO_LEADER.text]), *map(_in_go, node.state.listed_alarms())],
             isLearner=status.is_learner,
             storageVersion=CLUSTER_VERSION,
-            downgradeInfo=DowngradeInfo(),
+            downgradeInfo=DowngradeInfo(enabled=bool(target), targetVersion=target),
         )
         call.reply(node.header(node.state.revision) + response.SerializeToString())
 
     def alarm(self, call: Call, message: bytes) -> None:
-        """Answer Alarm: none is ever raised yet, so there is none to list or to disarm."""
+        """Answer Alarm: list them, raise one, disarm one; on every member, through the log."""
         request = decode(call, AlarmRequest, message)
         if request is None or not self._node.admit(call):
             return
-        if request.action == AlarmRequest.ACTIVATE:
-            errors.refuse(call, _NO_RAISING)
+        if request.action == AlarmRequest.GET:
+            self._node.read(call, lambda: self._list_alarms(call, request.alarm))
         else:
-            call.reply(self._node.header(self._node.state.revision))
+            self._node.propose(call, commands.ALARM, alarms.encode_change(request, by_server=False))
+
+    def _list_alarms(self, call: Call, alarm: int) -> None:
+        state = self._node.state
+        self._node.answer(
+            call, state.revision, AlarmResponse(alarms=state.listed_alarms(alarm)).SerializeToString()
+        )
 
     def defragment(self, call: Call, message: bytes) -> None:
-        """Answer Defragment, without a header as etcd does."""
+        """Answer Defragment, without a header as etcd does: pages that compaction frees are reused, nothing stands still."""
         call.reply(b"")
 
     def hash(self, call: Call, message: bytes) -> None:
-        """Answer Hash with the hash of all keys."""
+        """Answer Hash with the hash of everything."""
         self._answer_hash(call, 0, whole=True)
 
     def hash_kv(self, call: Call, message: bytes) -> None:
@@ -88,18 +99,35 @@ class MaintenanceService:
 
     def _answer_hash(self, call: Call, revision: int, *, whole: bool) -> None:
         state = self._node.state
-        found = state.hash_key_values(revision)
-        if isinstance(found, Failure):
-            errors.refuse(call, found)
+        steps = state.hash_steps(revision, whole=whole)
+        if isinstance(steps, Failure):
+            errors.refuse(call, steps)
             return
-        header = self._node.header(state.revision)
-        if whole:
-            call.reply(header + HashResponse(hash=found).SerializeToString())
+        header, compacted, hashed = self._node.header(state.revision), state.compacted, revision or state.revision
+
+        def finish(found: int) -> None:
+            if whole:
+                call.reply(header + HashResponse(hash=found).SerializeToString())
+            else:
+                response = HashKVResponse(hash=found, compact_revision=compacted, hash_revision=hashed)
+                call.reply(header + response.SerializeToString())
+
+        call.on_cancel(self._slices.run(steps, finish))
+
+    def downgrade(self, call: Call, message: bytes) -> None:
+        """Answer Downgrade. What is on the disk does not depend on the version: the target is noted, nothing else."""
+        request = decode(call, DowngradeRequest, message)
+        if request is None or not self._node.admit(call):
+            return
+        if request.action == DowngradeRequest.VALIDATE:
+            self._node.read(call, lambda: self._validate(call, request))
         else:
-            response = HashKVResponse(
-                hash=found, compact_revision=state.compacted, hash_revision=revision or state.revision
-            )
-            call.reply(header + response.SerializeToString())
+            self._node.propose(call, commands.DOWNGRADE, message)
+
+    def _validate(self, call: Call, request: DowngradeRequest) -> None:
+        state = self._node.state
+        body = DowngradeResponse(version=CLUSTER_VERSION).SerializeToString()
+        self._node.answer(call, state.revision, body, state.check_downgrade(request))
 
     def move_leader(self, call: Call, message: bytes) -> None:
         """Answer MoveLeader, which only the leader takes; the answer has no header, as etcd's."""
@@ -122,3 +150,9 @@ class MaintenanceService:
             call.fail(result.code, result.text)
         else:
             call.reply(b"")
+
+
+def _in_go(member: AlarmMember) -> str:
+    """Return an alarm as Go prints the message, which is what Status shows."""
+    member_id = f"memberID:{member.memberID} " if member.memberID else ""
+    return f"{member_id}alarm:{AlarmType.Name(member.alarm)} "

@@ -47,7 +47,6 @@ class MemberPort(Protocol):
     def transfer_leadership(self, to: int, done: Done) -> None: ...
     def ask(self, to: int, subject: str, payload: bytes, done: Callable[[bytes | None], None]) -> None: ...
     def answer(self, subject: str, handler: Callable[[bytes, Answer], None]) -> None: ...
-    def new_member_id(self) -> int: ...
     def change_membership(self, change: Change, done: Done) -> None: ...
 
 
@@ -75,6 +74,8 @@ class Node:
         self._header_revision = self._header_term = -1
         self._header = self._encoded_term = b""
         self._has_space = True
+        self.on_no_space: Callable[[], None] = lambda: None  # set by who raises the alarm
+        self._unchecked_bytes = 0  # proposed here since the last look
         self._space_checked_index = -SPACE_CHECK_INTERVAL_ENTRIES
 
     def header(self, revision: int) -> bytes:
@@ -96,14 +97,27 @@ class Node:
             return False
         return True
 
-    def has_space(self) -> bool:
-        """Tell whether the store is within its quota and its map, looked at anew every so many entries."""
+    def has_space(self, needed_bytes: int = 0, *, share: float = 1.0) -> bool:
+        """Tell whether the store is within its quota and its map, or a share of them.
+
+        That is looked at every so many entries, and bytes asked for here.
+        """
         applied = self.member.applied_index
-        if applied - self._space_checked_index >= SPACE_CHECK_INTERVAL_ENTRIES or not self._has_space:
+        self._unchecked_bytes += needed_bytes
+        is_due = applied - self._space_checked_index >= SPACE_CHECK_INTERVAL_ENTRIES
+        if is_due or self._unchecked_bytes >= SPACE_CHECK_INTERVAL_BYTES or not self._has_space or share < 1.0:
             self._space_checked_index = applied
+            self._unchecked_bytes = 0
             size = self.state.size()
-            self._has_space = size.used < min(self.limits.quota_backend_bytes, size.limit * USABLE_SHARE_OF_MAP)
+            limit = min(self.limits.quota_backend_bytes, size.limit * USABLE_SHARE_OF_MAP)
+            self._has_space = size.used < limit
+            return size.used < limit * share
         return self._has_space
+
+    def refuse_for_space(self, call: Call) -> None:
+        """Refuse what needs room, and see that the cluster knows."""
+        self.on_no_space()
+        errors.refuse(call, state_errors.NO_SPACE)
 
     def propose(
         self,
@@ -193,4 +207,5 @@ class Node:
 
 MAX_ATTEMPTS = 8  # at one proposal, while users and roles change
 SPACE_CHECK_INTERVAL_ENTRIES = 256
+SPACE_CHECK_INTERVAL_BYTES = 4 << 20
 USABLE_SHARE_OF_MAP = 0.75  # a delete, a compaction and a commit need pages too

@@ -7,7 +7,9 @@ from typing import Protocol
 from kvstore.api.access import Access
 from kvstore.api.auth import AuthService
 from kvstore.api.cluster import ClusterService
+from kvstore.api.compactor import AutoCompactor, Retention
 from kvstore.api.composed import Composed
+from kvstore.api.corruption import CorruptionCheck, CorruptionOptions
 from kvstore.api.health import HealthService
 from kvstore.api.kv import KvService
 from kvstore.api.leader_guard import LeaderGuard, Timer
@@ -19,7 +21,9 @@ from kvstore.api.metrics import Metrics
 from kvstore.api.node import ApiLimits, MemberPort, Node
 from kvstore.api.passwords import Passwords
 from kvstore.api.scrubber import Scrubber
+from kvstore.api.slices import Slices
 from kvstore.api.snapshot import SnapshotService
+from kvstore.api.space import SpaceWatch
 from kvstore.api.tokens import AuthOptions, parse_auth_token
 from kvstore.api.watch import WatchService
 from kvstore.api.watch_hub import WatchHub
@@ -55,6 +59,8 @@ class Services:
         loop: Loop,
         *,
         auth: AuthOptions | None = None,
+        retention: Retention | None = None,
+        corruption: CorruptionOptions | None = None,
         secrets: Random | None = None,
         wall_clock: Callable[[], float] | None = None,
     ) -> None:
@@ -69,6 +75,16 @@ class Services:
         self.scrubber = Scrubber(state, loop.call_later)
         guard = LeaderGuard(node, loop.call_later)
         watch = WatchService(node, self.hub, guard)
+        self._slices = Slices(loop.time, loop.call_later)
+        self.space = SpaceWatch(node, loop.call_later)
+        self._background = (
+            self.lessor,
+            self.scrubber,
+            self._slices,
+            self.space,
+            AutoCompactor(node, retention or Retention(), loop.time, loop.call_later),
+            CorruptionCheck(node, self._slices, corruption or CorruptionOptions(), loop.call_later),
+        )
         self._health = HealthService(node, Metrics(node, self.hub, watch).render)
         self._snapshots = SnapshotService(node, loop)
         services = (
@@ -76,7 +92,7 @@ class Services:
             watch,
             LeaseService(node, self.lessor, guard, random, loop.call_later),
             ClusterService(node),
-            MaintenanceService(node),
+            MaintenanceService(node, self._slices),
             self._snapshots,
             AuthService(node),
             self._health,
@@ -97,8 +113,8 @@ class Services:
     def stop(self) -> None:
         """Expire and scrub nothing from now on."""
         self._is_stopped = True
-        self.lessor.stop()
-        self.scrubber.stop()
+        for worker in self._background:
+            worker.stop()
         self._snapshots.stop()
 
     def _schedule_progress(self) -> None:

@@ -2,54 +2,77 @@
 
 What compaction has made garbage but `scrub` has not removed yet must not count: of a key's versions at or before the
 compacted revision only the newest does, and that one only when it is not a tombstone.
+
+The work is a generator that yields None every PAUSE_ROWS rows, so that the loop need not wait for all of it.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from kvstore.mvcc import layout
-from kvstore.mvcc.working import Working
 from kvstore.pb.kv_pb2 import KeyValue
+from kvstore.storage.port import View
 
-__all__ = ["hash_key_values"]
+__all__ = ["hash_everything", "hash_key_values"]
+
+PAUSE_ROWS = 64
+_BESIDE_KEYS = (layout.LEASES, layout.LEASE_KEYS, layout.AUTH, layout.AUTH_USERS, layout.AUTH_ROLES, layout.ALARMS)
+
+HashSteps = Generator[int | None, None, None]
 
 
-def hash_key_values(working: Working, revision: int) -> int:
-    """Return the hash of all versions that a read at the compacted revision up to `revision` can see (32 bits)."""
+def hash_key_values(view: View, revision: int, compacted: int) -> HashSteps:
+    """Yield at last the hash of all versions that a read from `compacted` to `revision` can see (32 bits)."""
     checksum = 0
-    for stored_key, stored in _visible(working, revision):
-        checksum = zlib.crc32(stored, zlib.crc32(stored_key, checksum))
-    return checksum
+    for number, entry in enumerate(_visible(view, revision, compacted)):
+        if entry is not None:
+            checksum = zlib.crc32(entry[1], zlib.crc32(entry[0], checksum))
+        if number % PAUSE_ROWS == PAUSE_ROWS - 1:
+            yield None
+    yield checksum
 
 
-def _visible(working: Working, revision: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield newest versions, then superseded ones, each as a key of `history` and its value."""
-    transaction, compacted = working.transaction, working.compacted
-    for key, stored in transaction.scan(layout.CURRENT):
+def hash_everything(view: View, revision: int, compacted: int) -> HashSteps:
+    """Yield at last a hash over the keys, leases, users, roles and alarms."""
+    checksum = 0
+    for step in hash_key_values(view, revision, compacted):
+        if step is None:
+            yield None
+        else:
+            checksum = step
+    for table in _BESIDE_KEYS:
+        for number, (key, stored) in enumerate(view.scan(table)):
+            checksum = zlib.crc32(stored, zlib.crc32(key, checksum))
+            if number % PAUSE_ROWS == PAUSE_ROWS - 1:
+                yield None
+    yield checksum
+
+
+def _visible(view: View, revision: int, compacted: int) -> Iterator[tuple[bytes, bytes] | None]:
+    """Yield newest versions, then superseded ones, each as a key of `history` and its value; None for a row that is neither."""
+    for key, stored in view.scan(layout.CURRENT):
         modified = KeyValue.FromString(stored).mod_revision
-        if modified <= revision:
-            yield layout.history_key(key, modified, layout.KIND_PUT), stored
+        yield (layout.history_key(key, modified, layout.KIND_PUT), stored) if modified <= revision else None
     held: tuple[bytes, bytes] | None = None  # the newest version at or before the compacted one, of the key in hand
-    for entry in transaction.scan(layout.HISTORY):
+    for entry in view.scan(layout.HISTORY):
         owner = layout.history_owner(entry[0])
         if held is not None and layout.history_owner(held[0]) != owner:
-            yield from _kept(working, held)
+            yield _kept(view, held, compacted)
             held = None
         if layout.history_revision(entry[0]) <= compacted:
             held = entry
+            yield None
             continue
         if held is not None:
-            yield from _kept(working, held)
+            yield _kept(view, held, compacted)
             held = None
-        if layout.history_revision(entry[0]) <= revision:
-            yield entry
+        yield entry if layout.history_revision(entry[0]) <= revision else None
     if held is not None:
-        yield from _kept(working, held)
+        yield _kept(view, held, compacted)
 
 
-def _kept(working: Working, entry: tuple[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
+def _kept(view: View, entry: tuple[bytes, bytes], compacted: int) -> tuple[bytes, bytes] | None:
     if entry[0].endswith(layout.KIND_DELETE):
-        return
-    newest = working.transaction.get(layout.CURRENT, layout.unescape(layout.history_owner(entry[0])))
-    if newest is None or KeyValue.FromString(newest).mod_revision > working.compacted:
-        yield entry
+        return None
+    newest = view.get(layout.CURRENT, layout.unescape(layout.history_owner(entry[0])))
+    return entry if newest is None or KeyValue.FromString(newest).mod_revision > compacted else None

@@ -14,7 +14,7 @@ from typing import Any
 
 from kvstore.mvcc import alarms, auth, commands, compaction, errors, events, layout, leases, permissions, writes
 from kvstore.mvcc.errors import Failure
-from kvstore.mvcc.hashing import hash_key_values
+from kvstore.mvcc.hashing import HashSteps, hash_everything, hash_key_values
 from kvstore.mvcc.leases import LeaseRecord
 from kvstore.mvcc.ranges import Found, find
 from kvstore.mvcc.txns import run_txn
@@ -300,13 +300,23 @@ class StateMachine:
         """Return the keys attached to a lease, in order."""
         return leases.keys_of(self._working, lease)
 
-    def hash_key_values(self, revision: int) -> int | Failure:
-        """Return the hash over the history up to `revision` (0: the newest), equal on every member."""
+    def hash_steps(self, revision: int, *, whole: bool = False) -> HashSteps | Failure:
+        """Return a generator of the hash over the history up to `revision` (0: the newest), equal on every member.
+
+        It yields None where it may be interrupted and the hash last; it reads a view of its own, closed at its end.
+        `whole`: over leases, users, roles and alarms too.
+        """
         if revision > self.revision:
             return errors.FUTURE_REVISION
         if 0 < revision < self.compacted:
             return errors.COMPACTED
-        return hash_key_values(self._working, revision or self.revision)
+        hash_of = hash_everything if whole else hash_key_values
+        return _closing(self.view(), hash_of, revision or self.revision, self.compacted)
+
+    def hash_key_values(self, revision: int) -> int | Failure:
+        """Return that hash at once."""
+        steps = self.hash_steps(revision)
+        return steps if isinstance(steps, Failure) else next(step for step in steps if step is not None)
 
     def ask_auth(self, request: Any) -> Any:
         """Answer one of `auth.ask`'s questions, or return a Failure."""
@@ -342,6 +352,13 @@ class StateMachine:
     def size(self) -> Size:
         """Return the size of the store in bytes."""
         return self._store.size()
+
+
+def _closing(view: View, hash_of: Callable[[View, int, int], HashSteps], revision: int, compacted: int) -> HashSteps:
+    try:
+        yield from hash_of(view, revision, compacted)
+    finally:
+        view.close()
 
 
 _COMMANDS: dict[bytes, _Command] = {

@@ -127,9 +127,15 @@ async def test_a_map_that_fills_up_refuses_puts_before_it_is_full_and_takes_them
             except RpcError as error:
                 assert (error.code, error.text) == no_space
         assert 100 < len(answers) < 400
+        alarms = await call(server.channel, "Maintenance/Alarm", rpc.AlarmRequest())
+        assert [(one.memberID, one.alarm) for one in alarms.alarms] == [(MEMBER_ID, rpc.NOSPACE)]
+        server.services.space.check()
+        assert server.state.alarms, "there is no room yet"
         revision = answers[-1].header.revision
         await call(server.channel, "KV/Compact", rpc.CompactionRequest(revision=revision, physical=True))
+        server.services.space.check()
         await call(server.channel, "KV/Put", rpc.PutRequest(key=b"again"))
+        assert not server.state.alarms
 
 
 async def test_a_client_that_requires_a_leader_is_told_at_once_that_there_is_none(served: FakeServer) -> None:
