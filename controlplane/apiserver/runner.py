@@ -154,4 +154,5 @@ async def _shut_down(services: Services, server: HttpServer, background: list[as
     await server.stop(services.config.shutdown_grace_seconds)
     await services.caches.close()
     await services.upstreams.close()
+    await services.webhooks.close()
     await services.backend.close()

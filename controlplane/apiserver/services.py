@@ -17,6 +17,7 @@ from controlplane.apiserver.storage.backend import Backend
 from controlplane.apiserver.storage.caches import Caches
 from controlplane.apiserver.storage.store import ObjectStore
 from controlplane.apiserver.storage.subscription import Subscription
+from controlplane.apiserver.webhooks.clients import Clients
 from controlplane.objects.scheme import Scheme
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Services:
     event_leases: LeasePool = field(default_factory=LeasePool)
     node_metrics: Measurer = field(default_factory=Measurer)
     quota_recounts: dict[str, float] = field(default_factory=dict)  # loop time of the last count, by key of the quota
+    webhooks: Clients = field(default_factory=Clients)
     custom: CustomResources = field(default_factory=CustomResources)
     documents: OpenApi | None = None
     is_ready: bool = False

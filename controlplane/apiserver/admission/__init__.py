@@ -23,6 +23,7 @@ from controlplane.apiserver.admission import (
 )
 from controlplane.apiserver.admission.attributes import Attributes
 from controlplane.apiserver.storage.codec import Object
+from controlplane.apiserver.webhooks import mutating, validating
 
 PLUGINS: Final[tuple[Any, ...]] = (
     namespace_lifecycle,
@@ -32,6 +33,8 @@ PLUGINS: Final[tuple[Any, ...]] = (
     default_tolerations,
     certificate_requests,
     escalation,
+    mutating,
+    validating,
     resource_quota,
 )
 _MUTATORS: Final = tuple(plugin.mutate for plugin in PLUGINS if hasattr(plugin, "mutate"))

@@ -27,6 +27,7 @@ class Attributes:
     object: Object = field(default_factory=dict)
     old: Object = field(default_factory=dict)
     dry_run: bool = False
+    warnings: list[str] = field(default_factory=list)  # of the request; plugins append
 
     def is_creation_of_pod(self) -> bool:
         """Whether this creates a pod (most plugins look at nothing else)."""

@@ -11,6 +11,7 @@ from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.storage.entry import Entry
 from controlplane.apiserver.storage.store import Changed, Write
 from controlplane.apiserver.verbs import body, update
+from controlplane.apiserver.webhooks import mutating as webhooks
 from controlplane.objects import status
 from controlplane.objects.kinds import NAMESPACES, Resource
 
@@ -47,6 +48,7 @@ async def remove(context: Context, resource: Resource, key: str, options: Option
     async def decide(current: Object) -> Write:
         deletion.check_preconditions(resource, current, options)
         old = versions.from_stored(resource, current)
+        await webhooks.mutate(pipeline.attributes(context, resource, "DELETE", {}, old))
         await admission.validate(pipeline.attributes(context, resource, "DELETE", {}, old))
         verdict = deletion.decide(strategy.prepare_delete(services, current), options, now, strategy.grace_of)
         kept = None if verdict.keep is None else _namespace_phase(resource, verdict.keep)

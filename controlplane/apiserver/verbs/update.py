@@ -14,6 +14,7 @@ from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.storage.entry import Entry
 from controlplane.apiserver.storage.store import NOTHING_ELSE, Also, CompanionTaken, Write
 from controlplane.apiserver.verbs import body
+from controlplane.apiserver.webhooks import mutating as webhooks
 from controlplane.objects import status
 from controlplane.objects.kinds import Resource
 
@@ -90,6 +91,8 @@ async def as_status(
     context: Context, resource: Resource, wanted: Object, old: Object, subresource: str
 ) -> tuple[Object, Also]:
     """A change of the status."""
+    told = pipeline.attributes(context, resource, "UPDATE", wanted, old, subresource)
+    wanted = await webhooks.mutate(told)
     new = pipeline.prepare_status(resource, wanted, old)
     pipeline.validate_update(context, resource, new, old, "status")
     return new, NOTHING_ELSE

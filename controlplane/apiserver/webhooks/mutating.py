@@ -1,0 +1,55 @@
+"""MutatingAdmissionWebhook: asked one after the other; each sees what those before it made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from controlplane.apiserver.admission.attributes import Attributes
+from controlplane.apiserver.crd import conversion, instances
+from controlplane.apiserver.crd.definition import CustomResource
+from controlplane.apiserver.webhooks import hooks, reviews
+from controlplane.apiserver.webhooks.hooks import Hook
+from controlplane.objects import defaults, validation
+from controlplane.objects.kinds import Resource
+
+Object = dict[str, Any]
+
+NAME: Final = "MutatingAdmissionWebhook"
+CONFIGURATIONS: Final = Resource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "mutatingwebhookconfigurations",
+    "MutatingWebhookConfiguration",
+    namespaced=False,
+)
+
+
+async def mutate(attributes: Attributes) -> Object:
+    """The object after all webhooks; those that want it are asked again when later ones changed it."""
+    wanted = await hooks.configured(attributes, CONFIGURATIONS)
+    obj = attributes.object
+    seen_by: list[Object] = []
+    for hook in wanted:
+        obj = await _asked(attributes, hook, obj)
+        seen_by.append(obj)
+    for hook, seen in zip(wanted, seen_by):
+        if hook.raw.get("reinvocationPolicy") == "IfNeeded" and obj != seen:
+            obj = await _asked(attributes, hook, obj)
+    return obj
+
+
+async def _asked(told: Attributes, hook: Hook, obj: Object) -> Object:
+    verdict, shown = await hooks.ask(replace(told, object=obj), hook, obj)
+    if verdict is None or not verdict.patch or not obj:
+        return obj
+    patched = reviews.patched(hook.name, shown, verdict.patch)
+    if patched == shown:
+        return obj
+    if isinstance(told.resource, CustomResource):
+        wanted = told.resource.group_version
+        converted = await conversion.convert(told.services, told.resource.definition, [patched], wanted)
+        return instances.as_read(told.resource, converted[0])
+    schema = told.services.scheme.schema_of(told.resource)
+    decoded, _ = validation.decode_object(told.resource, schema, patched, "Ignore")
+    return defaults.apply_defaults(told.resource, decoded)
