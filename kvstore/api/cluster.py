@@ -79,14 +79,13 @@ class ClusterService:
         if urls is None:
             errors.refuse(call, BAD_URLS)
             return
-        member = self._node.member
-        change = Change(ChangeKind.ADD, member.new_member_id(), urls, request.isLearner, self._node.limits.max_learners)
+        change = Change(ChangeKind.ADD, 0, urls, request.isLearner, self._node.limits.max_learners)
 
         def answer(members: list[Member]) -> _Answer:
-            added = next((one for one in members if change.member_id == one.ID), None)
+            added = next((one for one in members if set(one.peerURLs).intersection(urls)), None)
             return MemberAddResponse(member=added, members=members)
 
-        member.change_membership(change, lambda result: self._finish(call, result, answer))
+        self._node.member.change_membership(change, lambda result: self._finish(call, result, answer))
 
     def member_remove(self, call: Call, message: bytes) -> None:
         """Answer MemberRemove."""

@@ -13,6 +13,7 @@ where one is due, in whatever state a former leader left it: there is nothing to
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from random import Random
 from typing import Protocol
 
@@ -65,7 +66,7 @@ class Port(Protocol):
     def member_id(self) -> int: ...
     @property
     def raft(self) -> Raft: ...
-    def submit(self, item: Input) -> None: ...
+    def wake(self) -> None: ...
     def propose_as(self, purpose: Purpose, data: bytes, done: Done) -> None: ...
     def ask(self, to: int, subject: str, payload: bytes, done: Callable[[bytes | None], None]) -> None: ...
     def set_peers(self, peers: Iterable[MemberInfo]) -> None: ...
@@ -78,6 +79,7 @@ class Changes:
         self.table = table
         self.gone: frozenset[int] = frozenset()
         self.has_left = False
+        self.is_due = False  # whether take_step may have something for the next turn
         self.on_removed: Callable[[], None] | None = None
         self._port, self._config, self._random = port, config, random
         self._heard: dict[int, int] = {}  # by follower: the tick at which it was last known to answer this leader
@@ -86,7 +88,7 @@ class Changes:
 
     # Requests ----------------------------------------------------------------------------------------------------
 
-    def new_member_id(self) -> int:
+    def _new_member_id(self) -> int:
         """An id that no member has or had."""
         while True:
             member_id = self._random.getrandbits(64)
@@ -95,6 +97,8 @@ class Changes:
 
     def request(self, change: Change, done: Done) -> None:
         """Check, propose; `done(Ok(members))`, or Failed as etcd words it."""
+        if not change.member_id:
+            change = replace(change, member_id=self._new_member_id())
         if change.kind is ChangeKind.UPDATE or (
             change.kind is not ChangeKind.PROMOTE and not self._config.strict_reconfig_check
         ):
@@ -179,12 +183,12 @@ class Changes:
         """The table, or the committed configuration, is another: links, and who is listened to, follow it."""
         log, table, me = self._port.raft.log, self.table, self._port.member_id
         self._port.set_peers(table.peers(log.configuration))
-        staying = {*log.configuration.members(), *log.configuration_at(log.committed).members()}
-        self.gone = frozenset(member for member in table.removed_ids() if member not in staying)
+        if log.committed >= table.index:  # a member that joined knows the table before it has the log: it must not judge
+            staying = {*log.configuration.members(), *log.configuration_at(log.committed).members()}
+            self.gone = frozenset(member for member in table.removed_ids() if member not in staying)
         if me in self.gone:
             self.leave()
-        else:
-            self._follow_table()
+        self._look_later()
 
     def leave(self) -> None:
         """This member was removed, for certain: whoever runs it is told, once."""
@@ -200,7 +204,7 @@ class Changes:
         raft = self._port.raft
         if raft.role is Role.LEADER:
             self._heard |= {member: tick for member, progress in raft.progress.items() if progress.is_active}
-            self._follow_table()
+            self._look_later()
         elif self._heard:
             self._heard.clear()
         if me_gone := self._port.member_id in self.gone:
@@ -217,24 +221,48 @@ class Changes:
             if peer.member_id != self._port.member_id:
                 self._port.ask(peer.member_id, GREETING, b"", lambda answer: None)
 
-    def _follow_table(self) -> None:
+    def _look_later(self) -> None:
+        if self._port.raft.role is Role.LEADER:
+            self.is_due = True
+            self._port.wake()
+
+    def take_step(self) -> list[Input]:
+        """What brings Raft's configuration one step nearer to the table, if this member leads and nothing is under way.
+
+        It must come first in the core's next step: nothing may be appended between the look at the log and it.
+        """
+        self.is_due = False
         raft, me = self._port.raft, self._port.member_id
         if raft.role is not Role.LEADER or raft.transferee:
-            return
-        log = raft.log
-        target = self._next_configuration(log.configuration)
-        if target == log.configuration or log.configuration.is_joint or log.configuration_index > log.committed:
-            return
-        if log.term(log.committed) != raft.term:
-            return  # not before an entry of this term is committed; the core would refuse
+            return []
+        current = raft.log.configuration
+        target = self._next_configuration(current)
+        if target == current or not self._may_step():
+            return []
         if me not in target.voters:
             heir = self.heir(target)
             if heir:
                 logger.info("member %x was removed: hands leadership to %x", me, heir)
-                self._port.submit(Transfer(heir))
-            return
-        logger.info("member %x: configuration %s becomes %s", me, _shown(log.configuration), _shown(target))
-        self._port.submit(ProposeConfiguration(CONFIGURATION_NUMBER, target))
+                return [Transfer(heir)]
+            target = make_configuration({*target.voters, me}, target.learners)  # until there is somebody to lead
+            if target == current:
+                return []
+        logger.info("member %x: configuration %s becomes %s", me, _shown(current), _shown(target))
+        return [ProposeConfiguration(CONFIGURATION_NUMBER, target)]
+
+    def _may_step(self) -> bool:
+        """Whether a configuration may be appended now.
+
+        One at a time, none before an entry of this term is committed (the core would refuse both), and none while a
+        change of the table is in the log but not applied: so each configuration in the log follows from the changes
+        before it, and who has applied a removal knows every configuration that still has the member that was removed.
+        """
+        raft, log = self._port.raft, self._port.raft.log
+        if log.configuration.is_joint or log.configuration_index > log.committed or log.applied < log.committed:
+            return False
+        if log.term(log.committed) != raft.term:
+            return False
+        return not any(map(is_membership, log.between(log.applied + 1, log.last_index)))
 
     def _next_configuration(self, current: Configuration) -> Configuration:
         """What the table wants; new voters listen until they have caught up."""
@@ -249,11 +277,12 @@ class Changes:
             return False
         return progress.match > 0 and progress.match + CAUGHT_UP_ENTRIES >= raft.log.last_index
 
-    def heir(self, configuration: Configuration | None = None) -> int:
-        """The voter that is nearest to this leader and answers; 0: there is none."""
-        raft = self._port.raft
-        voters = (configuration or raft.log.configuration).voters
-        answering = self._answering()
+    def heir(self, target: Configuration | None = None) -> int:
+        """The voter (in `target` too) that is nearest to this leader and answers; 0: there is none."""
+        raft, answering = self._port.raft, self._answering()
+        voters = set(raft.log.configuration.voters)
+        if target is not None:
+            voters.intersection_update(target.voters)
         known = [(raft.progress[voter].match, voter) for voter in voters if voter in raft.progress and voter in answering]
         return max(known, default=(0, 0))[1]
 

@@ -84,7 +84,7 @@ class Member:
         self.member_id = config.member_id
         self.cluster_id = config.cluster_id
         self._log, self._state, self._transport = log, state, transport
-        self._disk, self._wake = disk, wake
+        self._disk, self.wake = disk, wake
         self._upkeep = Upkeep(config, log, state, transport, disk, snapshots)
         self._timeout_ticks = config.request_timeout_ticks
         self._numbers = Numbers(random.getrandbits(31))
@@ -125,12 +125,8 @@ class Member:
         number = self._numbers.take()
         self._propose(number, seal(purpose, self.member_id, number, data), done)
 
-    def new_member_id(self) -> int:
-        """For a member that is about to be added."""
-        return self.changes.new_member_id()
-
     def change_membership(self, change: Change, done: Done) -> None:
-        """Add, remove, update or promote; `done(Ok(members))` with the tuple of MemberInfo afterwards, or Failed."""
+        """Add (id 0: draw one), remove, update, promote; `done(Ok(tuple[MemberInfo, ...]))` as it is then, or Failed."""
         self.changes.request(change, done)
 
     def _propose(self, number: int, sealed: bytes, done: Done) -> None:
@@ -139,7 +135,7 @@ class Member:
             done(Failed(code, text, certain=True))
             return
         self._proposals.add(number, sealed, done, self._ticks + self._timeout_ticks)
-        self._wake()
+        self.wake()
 
     def read(self, done: Done) -> None:
         """`done(Ok(None))` once the state holds everything that was committed when read was called."""
@@ -147,7 +143,7 @@ class Member:
             done(Failed(UNAVAILABLE, STOPPED, certain=True))
             return
         self._reads.add(done, self._ticks + self._timeout_ticks)
-        self._wake()
+        self.wake()
 
     def transfer_leadership(self, to: int, done: Done) -> None:
         """Hand leadership to the voter `to`; Failed(NOT_LEADER) when this member does not lead."""
@@ -155,12 +151,8 @@ class Member:
             done(Failed(FAILED_PRECONDITION, NOT_LEADER, certain=True))
             return
         self._transfers.add(to, done, self._ticks + self.config.election_ticks + 1)
-        self.submit(Transfer(to))
-
-    def submit(self, item: Input) -> None:
-        """Something for the core, in the next step."""
-        self._inbox.append(item)
-        self._wake()
+        self._inbox.append(Transfer(to))
+        self.wake()
 
     def on_leadership(self, callback: Callable[[int, int], None]) -> None:
         """Call `callback(leader, term)` at the end of each turn that changed either; leader 0: none is known."""
@@ -206,7 +198,7 @@ class Member:
     def deliver(self, messages: Sequence[Message]) -> None:
         """Messages from another member, in order."""
         self._inbox += messages
-        self._wake()
+        self.wake()
 
     def deliver_snapshot(self, install: InstallSnapshot, membership: bytes) -> None:
         """A snapshot is complete in Snapshots, under install.source."""
@@ -216,7 +208,7 @@ class Member:
     def on_lost(self, member: int, *, has_gone: bool) -> None:
         """Messages to `member` were lost; `has_gone`: its host refuses connections, so its process has ended."""
         self._inbox.append(PeerDown(member) if has_gone else Unreachable(member))
-        self._wake()
+        self.wake()
 
     def on_ask(self, subject: str, payload: bytes, reply: Callable[[bytes], None]) -> None:
         """A question from another member; one without a handler gets no answer."""
@@ -239,7 +231,7 @@ class Member:
         compacted = self._upkeep.compact(self.raft.log, self.applied_index, self.changes.table)
         if compacted is not None:
             self._inbox.append(compacted)
-        self._wake()
+        self.wake()
 
     def stop(self) -> None:
         """Fail who waits, and make the state durable. The caller closes log and state afterwards."""
@@ -258,6 +250,8 @@ class Member:
         self._is_in_turn = True
         applied = self.applied_index
         inputs = self._requests()
+        if self.changes.is_due:
+            inputs = self.changes.take_step() + inputs
         while True:
             inputs += self._inbox
             self._inbox.clear()
@@ -271,7 +265,7 @@ class Member:
         self._note_leadership()
         self._is_in_turn = False
         if (self._proposals.has_unsent or self._reads.has_new) and self.leader and not self._is_holding:
-            self._wake()
+            self.wake()
 
     def _requests(self) -> list[Input]:
         """New proposals and reads, first in the step, so that they belong to the term that is known now."""
@@ -320,7 +314,7 @@ class Member:
     def _send_snapshot(self, peer: int) -> None:
         def on_done(index: int, complete: bool) -> None:
             self._inbox.append(SnapshotSent(peer, index, complete))
-            self._wake()
+            self.wake()
 
         self._upkeep.send_snapshot(self.raft, peer, self.changes.table, on_done)
 
@@ -352,7 +346,7 @@ class Member:
         self._inbox.append(Persisted(number))
         self._save()
         if not self._is_in_turn:
-            self._wake()
+            self.wake()
 
     def _apply(self, entries: tuple[Entry, ...]) -> None:
         apply, skip, take, me = self._state.apply, self._state.skip, self._proposals.take, self.member_id
