@@ -1,4 +1,5 @@
-"""One verb a file; the registry below is the table that the application dispatches by."""
+"""One verb a file; the registry below is the table that the application dispatches by.  `apply` is server-side apply, which
+to HTTP is a patch."""
 
 from __future__ import annotations
 
