@@ -54,7 +54,7 @@ class Stream:
         self.remote_closed = False
         self.local_closed = False
         self.pending_bytes = 0  # written, not yet taken by the peer's windows and the transport
-        self._queue: deque[bytes] | None = None
+        self._queue: deque[bytes | memoryview] | None = None
         self._trailers: bytes | None = None
         self._unacknowledged = 0
         self._held = False
@@ -133,8 +133,9 @@ class Stream:
         if sent == len(data):
             queue.popleft()
         else:
-            queue[0] = data[sent:]
-            data = data[:sent]
+            rest = memoryview(data)  # a large message is not copied once for each of its frames
+            queue[0] = rest[sent:]
+            data = rest[:sent]
         self.send_window -= sent
         connection.send_window -= sent
         connection.turn_room -= sent
