@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -80,7 +81,7 @@ def _find_all(text: str, pattern: str) -> list[str]:
 
 
 def _is_sorted(items: list[Any]) -> bool:
-    return all(left <= right for left, right in zip(items, items[1:]))
+    return all(left <= right for left, right in itertools.pairwise(items))
 
 
 def _compare(left: Any, right: Any) -> int:

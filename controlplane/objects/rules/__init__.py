@@ -25,6 +25,7 @@ from controlplane.objects.rules import (
     service,
     storage,
     structure,
+    webhooks,
 )
 from controlplane.objects.rules.rule import Rules
 from controlplane.objects.schema import Schema
@@ -44,6 +45,7 @@ REGISTRY: Final[dict[tuple[str, str], Rules]] = {
     **rbac.RULES,
     **storage.RULES,
     **definitions.RULES,
+    **webhooks.RULES,
 }
 
 

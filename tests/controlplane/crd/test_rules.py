@@ -58,7 +58,7 @@ async def test_a_rule_may_say_where_and_why(client: ApiClient) -> None:
 async def test_a_transition_rule_looks_at_changes_only(client: ApiClient) -> None:
     await defined(client, ruled({"rule": "self == oldSelf", "message": "is fixed"}, on="image"))
     made = await client.create(CRON_TABS, cron_tab(image="a"), "default")
-    with pytest.raises(ApiError, match='spec.image: Invalid value: "string": is fixed'):
+    with pytest.raises(ApiError, match=r'spec\.image: Invalid value: "string": is fixed'):
         await client.update(CRON_TABS, {**made, "spec": {**made["spec"], "image": "b"}})
     await client.update(CRON_TABS, {**made, "spec": {**made["spec"], "replicas": 2}})
 
