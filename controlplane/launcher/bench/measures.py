@@ -15,6 +15,7 @@ TXN_IN_FLIGHT = 32
 TXN_PUTS = 64
 MEGABYTE = 1e6
 MILLISECONDS = 1e3
+MICROSECONDS = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,12 @@ async def _hammer(
 
 async def put(system: System, options: Options) -> float:
     return await _hammer(system, options, "KV/Put", clients.put_request(b"bench/put"), options.requests, IN_FLIGHT)
+
+
+async def put_cpu(system: System, options: Options) -> float:
+    before = sum(member.cpu_seconds() for member in system.members)
+    await put(system, options)
+    return (sum(member.cpu_seconds() for member in system.members) - before) / options.requests * MICROSECONDS
 
 
 async def _range(system: System, options: Options, *, serializable: bool) -> float:
@@ -115,6 +122,7 @@ async def put_beside_range(system: System, options: Options) -> float:
 
 MEASURES = [
     Measure("put", "Put, 128 in flight, 256 B", "1/s", "higher", put),
+    Measure("put-cpu", "processor time of all members for one such Put", "us", "lower", put_cpu),
     Measure("range", "linearizable Range of one key, 128 in flight", "1/s", "higher", linearizable_range),
     Measure("range-serializable", "serializable Range of one key, 128 in flight", "1/s", "higher", serializable_range),
     Measure("put-latency", "Put, one client, median", "ms", "lower", put_latency),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -55,6 +56,12 @@ class Member:
     def last_words(self) -> str:
         """Return the last line of its log."""
         return self._log.read_text(errors="replace").strip().rpartition("\n")[2]
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time it has used, its own and the kernel's for it."""
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> dict[str, int]:
         """Resident bytes: RssAnon, and RssFile (pages of mapped files, which the kernel may drop)."""
