@@ -20,7 +20,7 @@ KEY = ContainerKey("uid-1", "main")
 
 @pytest.fixture(params=["strongest", "none"])
 async def runtime(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ProcessRuntime]:
-    made = ProcessRuntime("streams", tmp_path / "node", SystemClock(), os.environ["PATH"])
+    made = ProcessRuntime(f"streams-{os.getpid()}", tmp_path / "node", SystemClock(), os.environ["PATH"])
     await made.open()
     if request.param == "none":
         made.isolation = "none"
@@ -65,7 +65,8 @@ async def until(command: RunningCommand, text: bytes) -> bytes:
 async def test_a_command_sees_the_containers_environment_and_ends_with_its_code(runtime: ProcessRuntime) -> None:
     await start(runtime)
     command = await runtime.begin(KEY, ["sh", "-c", "echo $COLOUR; echo no >&2; exit 7"], stdin=False, tty=False)
-    assert await asyncio.gather(all_of(command), all_of(command, "stderr")) == [b"green\n", b"no\n"]
+    out, err = await asyncio.gather(all_of(command), all_of(command, "stderr"))
+    assert (out, err) == (b"green\n", b"no\n")
     assert await command.wait() == 7
     await command.close()
 

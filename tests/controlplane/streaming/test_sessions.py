@@ -32,6 +32,7 @@ class Browser:
         self.protocol = ClientProtocol(parse_uri("ws://localhost/"), state=State.OPEN)
         self.messages: list[bytes] = []
         self.pongs = 0
+        self.taken = 0
 
     async def flush(self) -> None:
         self.writer.write(b"".join(self.protocol.data_to_send()))
@@ -41,9 +42,12 @@ class Browser:
         self.protocol.send_binary(message)
         await self.flush()
 
-    async def read_all(self) -> list[bytes]:
-        """Until the server closes."""
-        while self.protocol.state is State.OPEN and (data := await self.reader.read(65536)):
+    async def read_one(self) -> bytes:
+        """The next message; b"" when the server has closed."""
+        while len(self.messages) == self.taken:
+            data = await self.reader.read(65536) if self.protocol.state is State.OPEN else b""
+            if not data:
+                return b""
             self.protocol.receive_data(data)
             for event in self.protocol.events_received():
                 assert isinstance(event, Frame)
@@ -51,6 +55,13 @@ class Browser:
                     self.messages.append(bytes(event.data))
                 self.pongs += event.opcode is Opcode.PONG
             await self.flush()
+        self.taken += 1
+        return self.messages[self.taken - 1]
+
+    async def read_all(self) -> list[bytes]:
+        """Until the server closes."""
+        while await self.read_one():
+            pass
         self.writer.close()
         return self.messages
 
