@@ -1,15 +1,18 @@
-"""KV: Range, Put, DeleteRange, Txn, Compact.
+"""KV: Range, RangeStream, Put, DeleteRange, Txn, Compact.
 
 A write is proposed as the client's own bytes. A read waits for the linearizable barrier unless it is serializable, and
-is answered with stored bytes. RangeStream is left to the server's own answer, Unimplemented: clients fall back to Range.
+is answered with stored bytes; a large one in slices (range_stream.py).
 """
 
 from kvstore.api import errors
 from kvstore.api.decoding import decode
 from kvstore.api.node import Node
+from kvstore.api.range_stream import RangeStream, gather
 from kvstore.api.scrubber import Scrubber
+from kvstore.api.slices import Slices
 from kvstore.mvcc import alarms, checks, commands, wire
 from kvstore.mvcc.errors import Failure
+from kvstore.mvcc.ranges import Found
 from kvstore.pb.rpc_pb2 import CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
 from kvstore.rpc import Call, Streaming, Unary
 
@@ -21,15 +24,17 @@ _ONE_PAIR = b"\x20\x01"  # RangeResponse.count = 1
 class KvService:
     """The handlers of etcdserverpb.KV."""
 
-    def __init__(self, node: Node, scrubber: Scrubber) -> None:
+    def __init__(self, node: Node, scrubber: Scrubber, slices: Slices) -> None:
         self._node = node
         self._state = node.state
         self._scrubber = scrubber
+        self._slices = slices
 
     def routes(self) -> dict[str, Unary | Streaming]:
         """Return the handlers by path."""
         return {
             "/etcdserverpb.KV/Range": Unary(self.range),
+            "/etcdserverpb.KV/RangeStream": Streaming(lambda call: RangeStream(self._node, self._slices, call)),
             "/etcdserverpb.KV/Put": Unary(self.put),
             "/etcdserverpb.KV/DeleteRange": Unary(self.delete_range),
             "/etcdserverpb.KV/Txn": Unary(self.txn),
@@ -61,11 +66,14 @@ class KvService:
             else:
                 call.reply(b"".join((header, b"\x12", wire.varint(len(pair)), pair, _ONE_PAIR)))
             return
-        found = state.range(request)
-        if isinstance(found, Failure):
+        found = state.range_or_pieces(request)
+        header = self._node.header(state.revision)
+        if isinstance(found, Found):
+            call.reply(header + found.body())
+        elif isinstance(found, Failure):
             errors.refuse(call, found)
         else:
-            call.reply(self._node.header(state.revision) + found.body())
+            gather(self._slices, found, call, lambda body: call.reply(header + body))
 
     def _may_write(self, call: Call, message: bytes, failure: Failure | None, needs_space: bool) -> bool:
         if failure is None and len(message) > self._node.limits.max_request_bytes:

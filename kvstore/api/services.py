@@ -88,7 +88,7 @@ class Services:
         self._health = HealthService(node, Metrics(node, self.hub, watch).render)
         self._snapshots = SnapshotService(node, loop)
         services = (
-            KvService(node, self.scrubber),
+            KvService(node, self.scrubber, self._slices),
             watch,
             LeaseService(node, self.lessor, guard, random, loop.call_later),
             ClusterService(node),

@@ -7,7 +7,7 @@ so that the view it reads from is closed before the store is.
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
-__all__ = ["Slices"]
+__all__ = ["Slices", "Steps"]
 
 SLICE_SECONDS = 0.002
 PAUSE_SECONDS = 0.001
@@ -24,10 +24,18 @@ class Slices:
         self._later = later
         self._jobs: dict[Steps[Any], None] = {}
 
-    def run(self, steps: Steps[_Result], done: Callable[[_Result], None]) -> Callable[[], None]:
-        """Work on `steps`, beginning now; hand their result to `done`. Call what is returned to give up."""
+    def run(
+        self,
+        steps: Steps[_Result],
+        done: Callable[[_Result], None],
+        is_held: Callable[[Callable[[], None]], bool] | None = None,
+    ) -> Callable[[], None]:
+        """Work on `steps`, beginning now; hand their result to `done`. Call what is returned to give up.
+
+        `is_held(resume)` is asked before each further slice: True when it will call `resume` by itself.
+        """
         self._jobs[steps] = None
-        self._slice(steps, done)
+        self._slice(steps, done, is_held)
         return lambda: self._end(steps)
 
     def _end(self, steps: Steps[Any]) -> None:
@@ -35,7 +43,12 @@ class Slices:
             del self._jobs[steps]
             steps.close()
 
-    def _slice(self, steps: Steps[_Result], done: Callable[[_Result], None]) -> None:
+    def _slice(
+        self,
+        steps: Steps[_Result],
+        done: Callable[[_Result], None],
+        is_held: Callable[[Callable[[], None]], bool] | None,
+    ) -> None:
         if steps not in self._jobs:
             return
         end = self._clock() + SLICE_SECONDS
@@ -50,7 +63,12 @@ class Slices:
         except BaseException:
             self._end(steps)
             raise
-        self._later(PAUSE_SECONDS, lambda: self._slice(steps, done))
+
+        def resume() -> None:
+            self._slice(steps, done, is_held)
+
+        if is_held is None or not is_held(resume):
+            self._later(PAUSE_SECONDS, resume)
 
     def stop(self) -> None:
         """Give up what is under way."""

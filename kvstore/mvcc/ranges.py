@@ -3,7 +3,7 @@
 Stored bytes go into the answer as they are; a KeyValue is decoded only where a filter or an order looks into it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
@@ -15,8 +15,9 @@ from kvstore.mvcc.history import changed_since, version_at
 from kvstore.mvcc.working import Working
 from kvstore.pb.kv_pb2 import KeyValue
 from kvstore.pb.rpc_pb2 import RangeRequest
+from kvstore.storage.port import View
 
-__all__ = ["Found", "find", "read_range"]
+__all__ = ["Found", "Pieces", "Tail", "find", "find_if_short", "is_in_key_order", "read_in_pieces", "read_range"]
 
 _SORT_VALUES: dict[int, Callable[[KeyValue], Any]] = {
     RangeRequest.VERSION: lambda pair: pair.version,
@@ -24,6 +25,20 @@ _SORT_VALUES: dict[int, Callable[[KeyValue], Any]] = {
     RangeRequest.MOD: lambda pair: pair.mod_revision,
     RangeRequest.VALUE: lambda pair: pair.value,
 }
+
+
+SHORT_KEYS = 500  # about a millisecond
+PIECE_KEYS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What ends an answer that was read in pieces."""
+
+    encoded: bytes
+
+
+Pieces = Generator[bytes | Tail, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +80,49 @@ def read_range(working: Working, request: RangeRequest) -> tuple[bytes, Failure 
     """Return the encoded RangeResponse without its header, or why not."""
     found = find(working, request)
     return (b"", found) if isinstance(found, Failure) else (found.body(), None)
+
+
+def is_in_key_order(request: RangeRequest) -> bool:
+    """Tell whether the answer is the newest versions of a range as a scan finds them: it can be made piece by piece."""
+    return bool(
+        request.range_end
+        and request.revision <= 0
+        and not request.count_only
+        and not _filtered(request)
+        and request.sort_target == RangeRequest.KEY
+        and request.sort_order != RangeRequest.DESCEND
+    )
+
+
+def find_if_short(working: Working, request: RangeRequest) -> Found | None:
+    """Answer a range `is_in_key_order`; None when it holds so many keys that it is better answered in pieces."""
+    if 0 < request.limit <= SHORT_KEYS:
+        return _find_newest(working, *layout.bounds(request.key, request.range_end), request)
+    start, end = layout.bounds(request.key, request.range_end)
+    pairs = [pair for _, pair in islice(working.transaction.scan(layout.CURRENT, start, end), SHORT_KEYS + 1)]
+    return None if len(pairs) > SHORT_KEYS else _arrange(pairs, request)
+
+
+def read_in_pieces(view: View, request: RangeRequest) -> Pieces:
+    """Yield a range `is_in_key_order` as encoded RangeResponse.kvs, PIECE_KEYS or so at a time (b"" when past the limit).
+
+    The last item is the rest of the RangeResponse: more and count.
+    """
+    start, end = layout.bounds(request.key, request.range_end)
+    count, piece = 0, list[bytes]()
+    limit = request.limit if request.limit > 0 else None
+    for _, pair in view.scan(layout.CURRENT, start, end):
+        count += 1
+        if limit is None or count <= limit:
+            shown = _without_value(pair) if request.keys_only else pair
+            piece += (b"\x12", wire.varint(len(shown)), shown)
+        if not count % PIECE_KEYS:
+            yield b"".join(piece)
+            piece = []
+    if piece:
+        yield b"".join(piece)
+    more = b"\x18\x01" if limit is not None and count > limit else b""
+    yield Tail(more + (b"\x20" + wire.varint(count) if count else b""))
 
 
 def _filtered(request: RangeRequest) -> bool:

@@ -9,14 +9,14 @@ the transaction is rebuilt from the commands applied since the last commit, and 
 A disk that is full at the commit is another matter: StoreFull leaves `commit`, the member stops, the log has everything.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, TypeVar
 
 from kvstore.mvcc import alarms, auth, commands, compaction, errors, events, layout, leases, permissions, writes
 from kvstore.mvcc.errors import Failure
 from kvstore.mvcc.hashing import HashSteps, hash_everything, hash_key_values
 from kvstore.mvcc.leases import LeaseRecord
-from kvstore.mvcc.ranges import Found, find
+from kvstore.mvcc.ranges import Found, Pieces, find, find_if_short, is_in_key_order, read_in_pieces
 from kvstore.mvcc.txns import run_txn
 from kvstore.mvcc.working import Alarm, Change, Outcome, Turn, Working
 from kvstore.pb.auth_pb2 import User
@@ -36,6 +36,7 @@ from kvstore.storage.snapshots import read_snapshot, write_snapshot
 
 __all__ = ["StateMachine"]
 
+_Item = TypeVar("_Item")
 _Command = Callable[["StateMachine", int, int, bytes], tuple[bytes, Failure | None]]
 
 
@@ -48,6 +49,7 @@ class StateMachine:
         self._batch: list[tuple[int, int, bytes]] = []  # commands since the last commit
         self._revisions: list[tuple[int, tuple[Change, ...]]] = []  # of this turn
         self._working = self._open()
+        self._committed_index = self._working.applied_index
         self._told_compacted = self._working.compacted
         self.guard = permissions.Guard(lambda: self._working)
 
@@ -166,6 +168,7 @@ class StateMachine:
         )
         working.transaction.commit()
         self._batch.clear()
+        self._committed_index = working.applied_index
         working.transaction = self._store.begin()
         return working.applied_index
 
@@ -174,7 +177,8 @@ class StateMachine:
 
         Close it soon: the pages that it holds cannot be reused.
         """
-        self.commit()
+        if self._working.applied_index != self._committed_index:
+            self.commit()
         return self._store.view()
 
     def snapshot(self) -> Iterator[bytes]:
@@ -197,6 +201,7 @@ class StateMachine:
         self._batch.clear()
         self._revisions = []
         self._working = self._open()
+        self._committed_index = self._working.applied_index
         turn = Turn(self._working.revision, (), (), self._working.compacted, restored=True)
         for listener in self._listeners:
             listener(turn)
@@ -273,6 +278,18 @@ class StateMachine:
         """Answer a Range that has passed `checks.check_range`."""
         return find(self._working, request)
 
+    def range_or_pieces(self, request: RangeRequest) -> Found | Failure | Pieces:
+        """Answer a Range that has passed `checks.check_range`, or return `range_pieces` where that would take long."""
+        if not is_in_key_order(request):
+            return find(self._working, request)
+        found = find_if_short(self._working, request)
+        return found if found is not None else self.range_pieces(request)
+
+    def range_pieces(self, request: RangeRequest) -> Pieces:
+        """Return the answer to a range `is_in_key_order` piece by piece, as of now, from a view of its own."""
+        assert is_in_key_order(request), "an order or a revision that needs the whole range"
+        return _closing(self.view(), lambda view: read_in_pieces(view, request))
+
     def read_txn(self, request: TxnRequest) -> Outcome:
         """Run a Txn that `checks.is_read_only`."""
         body, failure = run_txn(self._working, request)
@@ -311,7 +328,8 @@ class StateMachine:
         if 0 < revision < self.compacted:
             return errors.COMPACTED
         hash_of = hash_everything if whole else hash_key_values
-        return _closing(self.view(), hash_of, revision or self.revision, self.compacted)
+        hashed, compacted = revision or self.revision, self.compacted
+        return _closing(self.view(), lambda view: hash_of(view, hashed, compacted))
 
     def hash_key_values(self, revision: int) -> int | Failure:
         """Return that hash at once."""
@@ -354,9 +372,9 @@ class StateMachine:
         return self._store.size()
 
 
-def _closing(view: View, hash_of: Callable[[View, int, int], HashSteps], revision: int, compacted: int) -> HashSteps:
+def _closing(view: View, work: Callable[[View], Generator[_Item, None, None]]) -> Generator[_Item, None, None]:
     try:
-        yield from hash_of(view, revision, compacted)
+        yield from work(view)
     finally:
         view.close()
 
