@@ -23,6 +23,7 @@ NODE_LEASE_SECONDS = 8
 NODE_MONITOR_GRACE_SECONDS = 10.0
 NODE_MONITOR_PERIOD_SECONDS = 1.0
 NOT_READY_TOLERATION_SECONDS = 5
+MASTER_LEASE_SECONDS = 6  # so long a dead master stays in the endpoints of default/kubernetes
 CLUSTER_NAME = "pilothouse"
 
 
@@ -75,6 +76,7 @@ def apiserver(directory: DataDirectory, plan: Plan, component: Component) -> "Ap
         kubelet_port=KUBELET_PORT,
         default_not_ready_toleration_seconds=NOT_READY_TOLERATION_SECONDS,
         default_unreachable_toleration_seconds=NOT_READY_TOLERATION_SECONDS,
+        master_lease_ttl_seconds=MASTER_LEASE_SECONDS,
     )
 
 

@@ -76,12 +76,17 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 
 async def serve(runs: Sequence[Run], say_ready: Callable[[], None]) -> None:
-    """Run all parts together; ready when all are. The first failure ends all and is raised."""
+    """Run all parts together; ready when all are. The first failure ends all and is raised.
+
+    At SIGTERM the first part, which the others stand on (a master's API server), stops last: so elections are given back.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     missing = set(range(len(runs)))
+    stop_first = asyncio.Event()
+    others_left = len(runs) - 1
 
     def ready(part: int) -> None:
         if part in missing:
@@ -90,13 +95,23 @@ async def serve(runs: Sequence[Run], say_ready: Callable[[], None]) -> None:
                 say_ready()
 
     async def run_part(part: int) -> None:
-        await runs[part](stop, lambda: ready(part))
+        nonlocal others_left
+        await runs[part](stop if part else stop_first, lambda: ready(part))
         if not stop.is_set():
             raise RuntimeError("a part of this process ended by itself")
+        others_left -= part > 0
+        if others_left == 0:
+            stop_first.set()
+
+    async def stop_alone() -> None:
+        await stop.wait()
+        if others_left == 0:
+            stop_first.set()
 
     async with asyncio.TaskGroup() as group:
         for part in range(len(runs)):
             group.create_task(run_part(part))
+        group.create_task(stop_alone())
 
 
 def parts(directory: DataDirectory, plan: AnyPlan, component: Component) -> list[Run]:
