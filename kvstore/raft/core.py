@@ -258,6 +258,7 @@ class Raft:
         self.transferee = 0
         self.progress = {}
         self.forwarded = {}
+        self.snapshots.clear()  # a snapshot carries the term it is sent in: only who leads may send one
         self.elapsed = self.heartbeat_elapsed = 0
         self.dropped_reads += [read.context for read in self.reads.clear() if read.source == self.member_id]
         self.draw_timeout()

@@ -26,12 +26,12 @@ def test_a_new_voter_has_no_vote_before_it_has_caught_up() -> None:
     answers = world.add("m2", "m4")
     world.run_until(lambda: answers)
     assert isinstance(answers[0], Ok)
-    leader = world.members[world.leader() or ""]
-    assert len(leader.raft.log.configuration.voters) == 3
-    world.run_until(lambda: world.put("m1", "still", "writable")[:1] or leader.raft.log.configuration.learners, 5)
+    raft = world.members[world.leader() or ""].raft
+    world.run_until(lambda: raft.log.configuration.learners)
+    assert [len(raft.log.configuration.voters), len(raft.log.configuration.learners)] == [3, 1]
     assert world.join("m2", "m4")
     world.run_until(world.is_settled)
-    assert len(leader.raft.log.configuration.voters) == 4
+    assert [len(raft.log.configuration.voters), len(raft.log.configuration.learners)] == [4, 0]
     assert world.states["m4"].data == world.states["m1"].data
 
 

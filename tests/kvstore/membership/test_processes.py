@@ -1,0 +1,230 @@
+"""Changes of membership on real processes, asked for by etcdctl; where it matters, the same is asked of a real etcd."""
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from kvstore.pb import rpc_pb2 as rpc
+from tests.kvstore.api.processes import needs_etcd, needs_etcdctl
+from tests.kvstore.membership.servers import OURS, THEIRS, Servers, servers
+
+pytestmark = needs_etcdctl
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Iterator[Servers]:
+    with servers(OURS, tmp_path) as cluster:
+        yield cluster
+
+
+class Load:
+    """One writer, until it is told to stop; it goes to the next endpoint where one fails."""
+
+    def __init__(self, cluster: Servers, *names: str) -> None:
+        self._endpoints = [cluster.endpoint(name) for name in names]
+        self.acknowledged: list[bytes] = []
+        self._reached = threading.Condition()
+        self._has_ended = False
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        number = 0
+        channels = [grpc.insecure_channel(endpoint) for endpoint in self._endpoints]
+        while not self._has_ended:
+            key = b"load/%06d" % number
+            put = channels[number % len(channels)].unary_unary("/etcdserverpb.KV/Put")
+            try:
+                put(rpc.PutRequest(key=key, value=bytes(200)).SerializeToString(), timeout=3)
+            except grpc.RpcError:
+                pass
+            else:
+                with self._reached:
+                    self.acknowledged.append(key)
+                    self._reached.notify_all()
+            number += 1
+        for channel in channels:
+            channel.close()
+
+    def reach(self, more: int) -> None:
+        """Wait for so many more acknowledged writes."""
+        with self._reached:
+            goal = len(self.acknowledged) + more
+            assert self._reached.wait_for(lambda: len(self.acknowledged) >= goal, 60)
+
+    def end(self) -> list[bytes]:
+        self._has_ended = True
+        self._thread.join()
+        return self.acknowledged
+
+
+def keys(cluster: Servers, at: str, *, serializable: bool = False) -> set[bytes]:
+    with grpc.insecure_channel(cluster.endpoint(at)) as channel:
+        request = rpc.RangeRequest(key=b"load/", range_end=b"load0", keys_only=True, serializable=serializable)
+        answer = channel.unary_unary("/etcdserverpb.KV/Range")(request.SerializeToString(), timeout=10)
+    return {pair.key for pair in rpc.RangeResponse.FromString(answer).kvs}
+
+
+def conversation(cluster: Servers) -> list[str]:
+    """What etcd's answers must equal, without ids: refusals and who is listed."""
+    said: list[str] = []
+
+    def listed() -> str:
+        rows = [(one.get("name", ""), bool(one.get("clientURLs")), one.get("isLearner", False))
+                for one in cluster.members("one")]
+        return str(sorted(rows))
+
+    cluster.found("one", flags=())
+    first = cluster.member_id("one", "one")
+    said.append(listed())
+    said.append(cluster.refused("one", "member", "remove", first))
+    said.append(cluster.refused("one", "member", "promote", first))
+    for request in ("remove", "promote"):
+        said.append(cluster.refused("one", "member", request, "abc"))
+    said.append(cluster.refused("one", "member", "update", "abc", "--peer-urls=http://127.0.0.1:1"))
+    said.append(cluster.refused("one", "member", "add", "two", f"--peer-urls={cluster.peers['one']}"))
+    added = cluster.add("one", "two", "--learner").splitlines()
+    said += [line for line in added if "STATE" in line or "NAME" in line]
+    said.append(listed())
+    learner = cluster.member_id("one", "two")
+    said.append(cluster.refused("one", "member", "add", "three", "--learner", f"--peer-urls={cluster.peers['three']}"))
+    said.append(cluster.refused("one", "member", "update", learner, f"--peer-urls={cluster.peers['one']}"))
+    said.append(cluster.refused("one", "member", "promote", learner))
+    # not of the learner: etcd 3.4 makes it a voter by that
+    said.append(cluster.ok("one", "member", "update", first, f"--peer-urls={cluster.peers['one']}").split(" ")[2])
+    cluster.ok("one", "put", "key", "value")
+    cluster.start("two", ("one", "two"), "existing", waits=False)
+    while cluster.etcdctl("two", "get", "key", "--consistency=s").stdout != "key\nvalue\n":
+        assert "two" in cluster.running
+    said.append(cluster.refused("two", "put", "key", "other"))
+    while cluster.etcdctl("one", "member", "promote", learner).returncode:
+        assert "two" in cluster.running
+    said.append(listed())
+    said.append(cluster.ok("two", "put", "key", "other"))
+    said.append(cluster.ok("one", "member", "remove", learner).split(" ")[2])
+    said.append(f"exit {cluster.running['two'].exit_code()}")
+    said.append(listed())
+    said.append(cluster.refused("one", "member", "remove", learner))
+    return said
+
+
+@pytest.mark.slow
+@needs_etcd
+def test_what_is_answered_is_what_etcd_answers(tmp_path: Path) -> None:
+    with servers(OURS, tmp_path / "ours") as cluster:
+        ours = conversation(cluster)
+    with servers(THEIRS, tmp_path / "theirs") as cluster:
+        theirs = conversation(cluster)
+    assert ours == theirs
+
+
+def test_a_cluster_of_one_grows_by_a_member_that_catches_up_by_snapshot_while_writes_go_on(ours: Servers) -> None:
+    ours.found("one")
+    load = Load(ours, "one")
+    try:
+        load.reach(700)  # more than the log keeps: what is older travels as a snapshot
+        ours.add("one", "two")
+        load.reach(50)  # the member that has not been started yet costs no quorum
+        ours.start("two", ("one", "two"), "existing")
+        load.reach(100)
+    finally:
+        acknowledged = load.end()
+    assert set(acknowledged) <= keys(ours, "two")
+    assert "installed the snapshot" in ours.log("two")
+    assert [one["name"] for one in sorted(ours.members("two"), key=lambda one: one["name"])] == ["one", "two"]
+
+
+def test_a_removed_leader_hands_over_stops_with_exit_code_0_and_is_not_started_again(ours: Servers) -> None:
+    ours.found("one", "two", "three")
+    leader = ours.leader("one")
+    others = [name for name in ("one", "two", "three") if name != leader]
+    load = Load(ours, *others)
+    try:
+        load.reach(50)
+        ours.ok(others[0], "member", "remove", ours.member_id("one", leader))
+        assert ours.running[leader].exit_code() == 0
+        load.reach(50)
+    finally:
+        acknowledged = load.end()
+    assert "permanently removed" in ours.log(leader)
+    ours.end(leader)
+    again = ours.start(leader, ("one", "two", "three"), "new", waits=False)
+    assert again.exit_code() == 1
+    assert "permanently removed" in ours.log(leader)
+    for name in others:
+        assert set(acknowledged) <= keys(ours, name)
+        assert len(ours.members(name)) == 2
+
+
+def test_a_member_that_was_removed_while_it_was_down_learns_so_when_it_comes_back(ours: Servers) -> None:
+    ours.found("one", "two", "three")
+    gone = next(name for name in ("two", "three") if name != ours.leader("one"))
+    ours.end(gone, signal.SIGKILL)
+    ours.ok("one", "member", "remove", ours.member_id("one", gone))
+    again = ours.start(gone, ("one", "two", "three"), "new", waits=False)
+    assert again.exit_code() in (0, 1)
+    assert "permanently removed" in ours.log(gone)
+
+
+@pytest.mark.slow  # it tries for ten seconds: a peer may not have heard of it yet
+def test_who_was_not_added_does_not_get_in(ours: Servers) -> None:
+    ours.found("one")
+    stranger = ours.start("two", ("one", "two"), "existing", waits=False)
+    assert stranger.exit_code(40) == 1
+    assert "no member has the peer URLs" in ours.log("two")
+
+
+def test_a_lost_cluster_goes_on_from_one_member(ours: Servers) -> None:
+    ours.found("one", "two", "three")
+    load = Load(ours, "one", "two")
+    load.reach(100)
+    acknowledged = load.end()
+    for name in ("one", "two", "three"):
+        ours.end(name, signal.SIGKILL)
+    held: dict[str, set[bytes]] = {}
+    ours.start("one", ("one", "two", "three"), "new", "--force-new-cluster")
+    held["one"] = keys(ours, "one")
+    assert len(ours.members("one")) == 1
+    assert len(set(acknowledged) - held["one"]) <= 1  # the last entry may have been on the other two only
+    ours.ok("one", "put", "again", "1")
+    ours.end("one")
+    ours.start("one", ("one",), "existing")
+    ours.add("one", "four")
+    ours.start("four", ("one", "four"), "existing")
+    assert ours.ok("four", "get", "again") == "again\n1\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("round_", range(4))
+def test_kill_9_of_all_in_the_middle_of_changes_loses_nothing(ours: Servers, round_: int) -> None:
+    names = ("one", "two", "three")
+    ours.found(*names)
+    load = Load(ours, *names)
+    try:
+        load.reach(30 + 40 * round_)
+        ours.add("one", "four")
+        ours.start("four", (*names, "four"), "existing", waits=False)
+        removal = threading.Thread(
+            target=ours.etcdctl, args=("one", "member", "remove", ours.member_id("one", ours.leader("one")))
+        )
+        removal.start()
+        load.reach(1 + 3 * round_)
+        for name in list(ours.running):
+            ours.end(name, signal.SIGKILL)
+        removal.join()
+    finally:
+        acknowledged = load.end()
+    running = []
+    for name in (*names, "four"):
+        process = ours.start(name, (*names, "four") if name == "four" else names,
+                             "existing" if name == "four" else "new", waits=False)  # fmt: skip
+        if process.reaches("ready to serve client requests"):
+            running.append(name)
+    alive = next(name for name in running if json.loads(ours.ok(name, "endpoint", "status", "-w", "json")))
+    assert set(acknowledged) <= keys(ours, alive)
+    assert len(ours.members(alive)) in (3, 4)
