@@ -35,8 +35,9 @@ logger = logging.getLogger("kvstore.member")
 
 PEER_MESSAGE_BYTES = 512 << 20
 CHUNK_LENGTH_BYTES = 4
-QUICK_SECONDS = 0.002  # an fsync that takes less is not worth a change of thread
-MEAN_OF_JOBS = 8
+QUICK_SECONDS = 0.005  # an fsync that takes less is not worth a change of thread, dearest where all processors are busy
+STALL_SECONDS = 0.05  # one that takes longer is a reason to leave the loop at once
+MEDIAN_STEP = 1.15
 
 
 _Job = tuple[Callable[[], None], Callable[[], None]]
@@ -69,13 +70,13 @@ class ThreadDisk:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._soon: deque[_Job] = deque()
         self._unfinished = 0
-        self._mean_seconds = QUICK_SECONDS  # of the last jobs; the first goes to the thread
+        self._typical_seconds = QUICK_SECONDS  # of the last jobs; the first goes to the thread
         self._is_idle = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="raft-log", daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[], None], done: Callable[[], None], *, is_awaited: bool = False) -> None:
-        if self._unfinished == 0 and self._mean_seconds < QUICK_SECONDS:
+        if self._unfinished == 0 and self._typical_seconds < QUICK_SECONDS:
             if is_awaited and not self._soon:
                 self._measure(work)
                 done()
@@ -107,9 +108,16 @@ class ThreadDisk:
             self._loop.call_soon(done)
 
     def _measure(self, work: Callable[[], None]) -> None:
+        """Do it, and follow the median: on a busy machine single jobs take long for no fault of the disk."""
         started = perf_counter()
         work()
-        self._mean_seconds += (perf_counter() - started - self._mean_seconds) / MEAN_OF_JOBS
+        seconds = perf_counter() - started
+        if seconds > STALL_SECONDS:
+            self._typical_seconds = max(self._typical_seconds, QUICK_SECONDS * MEDIAN_STEP**4)
+        elif seconds > self._typical_seconds:
+            self._typical_seconds *= MEDIAN_STEP
+        else:
+            self._typical_seconds /= MEDIAN_STEP
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -36,6 +36,7 @@ class Link:
         self._random, self._lost, self._removed, self._ssl_context = random, lost, removed, ssl_context
         self._messages: deque[pb.Message] = deque(maxlen=QUEUE_MESSAGES)
         self._asks: deque[pb.Ask] = deque(maxlen=QUEUE_MESSAGES)
+        self.hurry_until = 0.0  # loop time: the other's clients wait for what is committed
         self._url_number = 0
         self.channel = self._next_channel()
         self._call: ClientCall | None = None
@@ -49,7 +50,16 @@ class Link:
         return Channel(url, context, connect_timeout_seconds=2.0)
 
     def add(self, message: pb.Message) -> None:
-        self._messages.append(message)
+        """Queue one message. A notice of commits that still waits is worth nothing once a newer one follows."""
+        messages = self._messages
+        if messages and messages[-1].kind == pb.COMMIT_NOTICE and message.kind in (pb.COMMIT_NOTICE, pb.APPEND):
+            messages.pop()
+        messages.append(message)
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a flush would send something."""
+        return bool(self._messages or self._asks)
 
     def add_ask(self, ask: pb.Ask) -> None:
         self._asks.append(ask)

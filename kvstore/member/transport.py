@@ -24,7 +24,7 @@ from kvstore.member.member import Member
 from kvstore.member.ports import MemberInfo, Snapshots
 from kvstore.member.wire import Encoder, decode_header, decode_message
 from kvstore.pb import raft_pb2 as pb
-from kvstore.raft.types import Append, AppendReply, Message
+from kvstore.raft.types import Append, AppendReply, CommitNotice, Forward, Message
 from kvstore.rpc import Call, Code, Receiver, Streaming, Unary
 from kvstore.storage import codec
 
@@ -34,6 +34,8 @@ MESSAGES = "/pilothouse.raft.Peer/Messages"
 SNAPSHOT = "/pilothouse.raft.Peer/Snapshot"
 ASK_TIMEOUT_SECONDS = 5.0
 URGENT = frozenset((Append, AppendReply))  # a client waits for them; the rest may leave after the clients' answers
+NOTICE_SECONDS = 0.001  # how long a notice of commits may wait for an append that carries it
+HURRY_SECONDS = 1.0  # after a forwarded request its sender gets notices at once: its clients wait for them
 UNREADABLE = (DecodeError, KeyError, ValueError, IndexError)
 
 
@@ -51,6 +53,7 @@ class PeerTransport:
         self._snapshots, self._random, self._ssl_context = snapshots, random, ssl_context
         self._loop = asyncio.get_running_loop()
         self._encoder = Encoder()
+        self._notice_timer: asyncio.TimerHandle | None = None
         self._links: dict[int, Link] = {}
         self._streams: set[SnapshotStream] = set()
         self._asks: dict[int, tuple[Callable[[bytes | None], None], asyncio.TimerHandle]] = {}
@@ -75,15 +78,31 @@ class PeerTransport:
         """Queue messages to their targets; never blocks."""
         links, encode = self._links, self._encoder.message
         touched: dict[int, Link] = {}
-        is_urgent = False
+        is_urgent = has_notice = False
         for message in messages:
             link = links.get(message.to)
             if link is not None:
                 link.add(encode(message))
-                touched[message.to] = link
-                is_urgent = is_urgent or type(message) in URGENT
+                kind = type(message)
+                if kind is CommitNotice and self._loop.time() >= link.hurry_until:
+                    has_notice = True
+                else:
+                    touched[message.to] = link
+                    is_urgent = is_urgent or kind in URGENT
         for link in touched.values():
             link.flush(is_urgent=is_urgent)
+        if has_notice and self._notice_timer is None:
+            self._notice_timer = self._loop.call_later(NOTICE_SECONDS, self._flush_notices)
+        elif touched and self._notice_timer is not None and not any(link.has_waiting for link in links.values()):
+            self._notice_timer.cancel()
+            self._notice_timer = None
+
+    def _flush_notices(self) -> None:
+        """No append came to carry them."""
+        self._notice_timer = None
+        for link in self._links.values():
+            if link.has_waiting:
+                link.flush()
 
     def send_snapshot(self, to: int, header: bytes, chunks: Iterator[bytes], done: Callable[[bool], None]) -> None:
         """Stream one snapshot beside the messages."""
@@ -136,6 +155,8 @@ class PeerTransport:
 
     async def close(self) -> None:
         """Close all links and streams."""
+        if self._notice_timer is not None:
+            self._notice_timer.cancel()
         for stream in list(self._streams):
             stream.cancel()
         links, self._links = self._links, {}
@@ -186,7 +207,10 @@ class PeerTransport:
             raise ValueError(f"a batch for {to:x} came to {self.member_id:x}")
         if source in member.changes.gone:
             raise StrangerRefused(f"{source:x} was removed")
-        member.deliver([decode_message(source, to, message) for message in batch.messages])
+        messages = [decode_message(source, to, message) for message in batch.messages]
+        member.deliver(messages)
+        if any(type(message) is Forward for message in messages) and source in self._links:
+            self._links[source].hurry_until = self._loop.time() + HURRY_SECONDS
         for ask in batch.asks:
             if ask.is_answer:
                 self._end_ask(ask.number, ask.payload)
