@@ -36,6 +36,7 @@ logger = logging.getLogger("kvstore.member")
 PEER_MESSAGE_BYTES = 512 << 20
 CHUNK_LENGTH_BYTES = 4
 QUICK_SECONDS = 0.005  # an fsync that takes less is not worth a change of thread, dearest where all processors are busy
+CATCH_UP_SECONDS = 0.001
 STALL_SECONDS = 0.05  # one that takes longer is a reason to leave the loop at once
 MEDIAN_STEP = 1.15
 
@@ -206,6 +207,7 @@ class Driver:
         self._is_woken = True  # nothing before run()
         self._next_tick = self.loop.time() + self._tick_seconds
         self._timer: asyncio.TimerHandle | None = None
+        self._is_catching_up = False
 
     def run(self, member: Member, parts: _Parts) -> None:
         """Start the ticks."""
@@ -230,8 +232,16 @@ class Driver:
                 self.on_turn()
 
     def _tick(self) -> None:
-        """A loop that was held up ticks once for the whole delay: time nobody could use must not depose a leader."""
+        """A loop that was held up ticks once for the whole delay: time nobody could use must not depose a leader.
+
+        It reads first what has waited in the sockets meanwhile, or it would take its own silence for the others'.
+        """
         now = self.loop.time()
+        if now - self._next_tick > self._tick_seconds and not self._is_catching_up:
+            self._is_catching_up = True
+            self._timer = self.loop.call_later(CATCH_UP_SECONDS, self._tick)
+            return
+        self._is_catching_up = False
         self._next_tick = max(self._next_tick + self._tick_seconds, now + self._tick_seconds / 2)
         self._timer = self.loop.call_at(self._next_tick, self._tick)
         if not self.failed.done():
@@ -288,7 +298,8 @@ async def start_member(
     driver = Driver(config)
     log = open_log(directory.log_path, state.applied_index)
     snapshots = SpooledSnapshots(directory.incoming_path)
-    transport = PeerTransport(config.cluster_id, config.member_id, snapshots, random, client_context)
+    transport = PeerTransport(config.cluster_id, config.member_id, snapshots, random, client_context,
+                              state.is_quick)
     server = Server(transport.routes(), limits=Limits(message_bytes=PEER_MESSAGE_BYTES))
     disk: InlineDisk | ThreadDisk = ThreadDisk(driver.fail) if config.disk_thread else InlineDisk()
     try:

@@ -36,6 +36,7 @@ class Link:
         self._random, self._lost, self._removed, self._ssl_context = random, lost, removed, ssl_context
         self._messages: deque[pb.Message] = deque(maxlen=QUEUE_MESSAGES)
         self._asks: deque[pb.Ask] = deque(maxlen=QUEUE_MESSAGES)
+        self.told_commit = 0
         self.hurry_until = 0.0  # loop time: the other's clients wait for what is committed
         self._url_number = 0
         self.channel = self._next_channel()

@@ -88,6 +88,9 @@ class StateMachine(Protocol):
     def skip(self, index: int, term: int) -> None:
         """Note an entry that holds no command (a leader's first entry, membership): applied_index moves on."""
 
+    def is_quick(self, data: bytes) -> bool:
+        """Whether this command surely takes no time: a leader may apply it before it tells its followers to."""
+
     def end_of_turn(self) -> None:
         """All entries of this turn are applied: hand the events to the watchers."""
 

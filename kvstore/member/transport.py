@@ -19,12 +19,13 @@ from random import Random
 from google.protobuf.message import DecodeError
 
 from kvstore.member.bootstrap import MEMBERS
+from kvstore.member.envelope import HEADER_BYTES
 from kvstore.member.links import REMOVED, Link, SnapshotStream
 from kvstore.member.member import Member
 from kvstore.member.ports import MemberInfo, Snapshots
 from kvstore.member.wire import Encoder, decode_header, decode_message
 from kvstore.pb import raft_pb2 as pb
-from kvstore.raft.types import Append, AppendReply, CommitNotice, Forward, Message
+from kvstore.raft.types import Append, AppendReply, CommitNotice, Entry, Forward, Message
 from kvstore.rpc import Call, Code, Receiver, Streaming, Unary
 from kvstore.storage import codec
 
@@ -33,7 +34,8 @@ logger = logging.getLogger("kvstore.member")
 MESSAGES = "/pilothouse.raft.Peer/Messages"
 SNAPSHOT = "/pilothouse.raft.Peer/Snapshot"
 ASK_TIMEOUT_SECONDS = 5.0
-URGENT = frozenset((Append, AppendReply))  # a client waits for them; the rest may leave after the clients' answers
+URGENT = frozenset((Append, AppendReply, CommitNotice))  # they leave before the loop does anything else
+FEW_ENTRIES = 8
 NOTICE_SECONDS = 0.001  # how long a notice of commits may wait for an append that carries it
 HURRY_SECONDS = 1.0  # after a forwarded request its sender gets notices at once: its clients wait for them
 UNREADABLE = (DecodeError, KeyError, ValueError, IndexError)
@@ -47,13 +49,15 @@ class PeerTransport:
     """The Transport port over kvstore.rpc. Belongs to the running loop; `attach` the member before the first turn."""
 
     def __init__(self, cluster_id: int, member_id: int, snapshots: Snapshots, random: Random,
-                 ssl_context: ssl.SSLContext | None = None) -> None:
+                 ssl_context: ssl.SSLContext | None = None, is_quick: Callable[[bytes], bool] = lambda data: False) -> None:
+        """`is_quick`: whether a command takes so little time to apply that its followers may hear of it later."""
         self.member_id = member_id
         self._metadata = {"cluster-id": f"{cluster_id:x}", "member-id": f"{member_id:x}"}
         self._snapshots, self._random, self._ssl_context = snapshots, random, ssl_context
         self._loop = asyncio.get_running_loop()
         self._encoder = Encoder()
         self._notice_timer: asyncio.TimerHandle | None = None
+        self._is_quick, self._slow_index = is_quick, 0  # the newest entry sent that is not quick
         self._links: dict[int, Link] = {}
         self._streams: set[SnapshotStream] = set()
         self._asks: dict[int, tuple[Callable[[bytes | None], None], asyncio.TimerHandle]] = {}
@@ -76,24 +80,36 @@ class PeerTransport:
 
     def send(self, messages: Sequence[Message]) -> None:
         """Queue messages to their targets; never blocks."""
-        links, encode = self._links, self._encoder.message
         touched: dict[int, Link] = {}
         is_urgent = has_notice = False
         for message in messages:
-            link = links.get(message.to)
+            link = self._links.get(message.to)
             if link is not None:
-                link.add(encode(message))
+                link.add(self._encoder.message(message))
                 kind = type(message)
-                if kind is CommitNotice and self._loop.time() >= link.hurry_until:
+                if isinstance(message, CommitNotice) and self._may_wait(message, link):
                     has_notice = True
                 else:
                     touched[message.to] = link
                     is_urgent = is_urgent or kind in URGENT
+                if isinstance(message, Append) and message.entries and not self._are_quick(message.entries):
+                    self._slow_index = message.entries[-1].index
         for link in touched.values():
             link.flush(is_urgent=is_urgent)
+        self._set_notice_timer(has_notice)
+
+    def _are_quick(self, entries: Sequence[Entry]) -> bool:
+        return len(entries) <= FEW_ENTRIES and all(self._is_quick(entry.data[HEADER_BYTES:]) for entry in entries)
+
+    def _may_wait(self, notice: CommitNotice, link: Link) -> bool:
+        """Whether an append may carry it: nobody waits for it, and the loop will not be busy for long."""
+        is_slow, link.told_commit = self._slow_index > link.told_commit, notice.commit
+        return not is_slow and self._loop.time() >= link.hurry_until
+
+    def _set_notice_timer(self, has_notice: bool) -> None:
         if has_notice and self._notice_timer is None:
             self._notice_timer = self._loop.call_later(NOTICE_SECONDS, self._flush_notices)
-        elif touched and self._notice_timer is not None and not any(link.has_waiting for link in links.values()):
+        elif self._notice_timer is not None and not any(link.has_waiting for link in self._links.values()):
             self._notice_timer.cancel()
             self._notice_timer = None
 

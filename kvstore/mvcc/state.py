@@ -133,6 +133,10 @@ class StateMachine:
         """Note an entry that holds no command."""
         self._working.applied_index, self._working.applied_term = index, term
 
+    def is_quick(self, data: bytes) -> bool:
+        """Whether applying this command surely takes no time: a Put, whatever it holds."""
+        return data.startswith(commands.PUT)
+
     def end_of_turn(self) -> None:
         """Tell the listeners what the entries since the last turn did, if anything."""
         working = self._working
