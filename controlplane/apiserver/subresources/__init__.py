@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from controlplane.apiserver.context import Context, Result
-from controlplane.apiserver.nodemetrics import handlers as nodemetrics
 from controlplane.apiserver.crd import scale as custom_scale
 from controlplane.apiserver.crd.definition import CustomResource
+from controlplane.apiserver.nodemetrics import handlers as nodemetrics
 from controlplane.apiserver.subresources import (
     approval,
     binding,
