@@ -9,14 +9,19 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import click
 
+from kvstore.api import CorruptionOptions, parse_retention
+from kvstore.config_file import read_config_file
 from kvstore.member.config import MemberConfig
 from kvstore.server import ServerOptions, run
-from kvstore.storage.data_dir import DataDirectoryInUse, WrongDataDirectory
+from kvstore.storage.data_dir import DataDirectoryInUse, MemberRemoved, WrongDataDirectory
 from kvstore.storage.raft_log import CorruptLog
+from kvstore.tls import TlsLimits
 
 __all__ = ["member"]
 
@@ -39,6 +44,9 @@ _OWN_FLAGS = {
     "max-request-bytes": "largest request",
     "max-txn-ops": "most operations in a transaction",
     "max-concurrent-streams": "most streams of one connection",
+    "strict-reconfig-check": "refuse changes of membership that could cost the quorum (true unless set to false)",
+    "max-learners": "most learners at a time",
+    "force-new-cluster": "go on alone with this member's data, when the other members are lost for good",
     "cert-file": "certificate shown to clients (PEM)",
     "key-file": "its key (PEM)",
     "trusted-ca-file": "authority that signs clients' certificates (PEM)",
@@ -54,9 +62,28 @@ _SERVER_FLAGS = {
     "auth-token": "simple, or jwt,pub-key=FILE,priv-key=FILE,sign-method=RS256,ttl=5m",
     "auth-token-ttl": "seconds that an unused simple token lives",
     "bcrypt-cost": "work that a password's hash costs, as a power of two",
+    "auto-compaction-mode": "periodic or revision",
+    "auto-compaction-retention": "how much history is kept, as in 1h or 1000; 0: all of it",
+    "corrupt-check-time": "how often the members' data is compared, as in 4h; 0: never",
+    "experimental-corrupt-check-time": "former name of corrupt-check-time",
+    "experimental-initial-corrupt-check": "compare once at the start",
+    "feature-gates": "InitialCorruptCheck=true: compare once at the start",
     "log-level": "debug, info, warn or error",
+    "tls-min-version": "TLS1.2 or TLS1.3",
+    "cipher-suites": "of TLS 1.2, by Go's names",
+    "config-file": "YAML with settings named as the flags; no other flag and no variable counts then",
 }
-_BOOLEANS = {"client-cert-auth", "peer-client-cert-auth"}
+# what would be less safe than asked for if it were taken without effect
+_REFUSED_FLAGS = {
+    "auto-tls": "make certificates and give --cert-file and --key-file",
+    "peer-auto-tls": "make certificates and give --peer-cert-file and --peer-key-file",
+    "client-crl-file": "revoked certificates are not looked at",
+    "peer-crl-file": "revoked certificates are not looked at",
+    "peer-cert-allowed-cn": "give the members an authority of their own",
+    "peer-cert-allowed-hostname": "give the members an authority of their own",
+    "host-whitelist": "names of hosts are not looked at",
+}
+_BOOLEANS = {"client-cert-auth", "peer-client-cert-auth", "strict-reconfig-check", "force-new-cluster"}
 _DEFAULT_QUOTA_BYTES = 2 << 30
 _NO_QUOTA_BYTES = 1 << 62
 _LOG_LEVELS = {
@@ -77,7 +104,8 @@ logger = logging.getLogger("kvstore.command")
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     for flag, text in reversed((_OWN_FLAGS | _SERVER_FLAGS).items()):
-        extra: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if flag in _BOOLEANS else {}
+        is_boolean = flag in _BOOLEANS or flag == "experimental-initial-corrupt-check"
+        extra: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if is_boolean else {}
         variable = "ETCD_" + flag.replace("-", "_").upper()
         command = click.option(f"--{flag}", flag.replace("-", "_"), help=text, envvar=variable, **extra)(command)
     return command
@@ -89,6 +117,8 @@ def _duration(text: str) -> float:
         number = text.removesuffix(unit)
         if number != text and number.replace(".", "", 1).isdigit():
             return float(number) * _UNIT_SECONDS[unit]
+    if text == "0":
+        return 0.0
     raise click.BadParameter(f"{text!r} is not a duration such as 10m, 5s or 100ms")
 
 
@@ -101,13 +131,12 @@ def _duration(text: str) -> float:
 @click.pass_context
 def member(context: click.Context, /, **given: str | None) -> None:
     """Run one member until SIGTERM or SIGINT."""
-    flags = {name.replace("_", "-"): text for name, text in given.items() if text is not None}
+    flags, ignored = _given(context.args, {name.replace("_", "-"): text for name, text in given.items() if text is not None})
     logging.basicConfig(
         level=_LOG_LEVELS.get(flags.pop("log-level", "info"), "INFO"),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    ignored = [argument for argument in context.args if argument.startswith("-")]
     if ignored:
         logger.warning("flags without effect here: %s", " ".join(ignored))
     metrics_urls = tuple(url for url in flags.pop("listen-metrics-urls", "").split(",") if url)
@@ -119,11 +148,56 @@ def member(context: click.Context, /, **given: str | None) -> None:
             auth_token=flags.pop("auth-token", "simple"),
             auth_token_ttl_seconds=float(flags.pop("auth-token-ttl", "300")),
             bcrypt_cost=int(flags.pop("bcrypt-cost", "10")),
+            retention=parse_retention(
+                flags.pop("auto-compaction-mode", "periodic"), flags.pop("auto-compaction-retention", "0")
+            ),
+            corruption=_corruption(flags),
+            tls=TlsLimits(
+                flags.pop("tls-min-version", ""),
+                tuple(name.strip() for name in flags.pop("cipher-suites", "").split(",") if name.strip()),
+            ),
         )
         config = _config(flags)
         _loop_runner()(_main(config, options))
-    except (DataDirectoryInUse, WrongDataDirectory, CorruptLog, ValueError, OSError) as error:
+    except (DataDirectoryInUse, MemberRemoved, WrongDataDirectory, CorruptLog, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _corruption(flags: dict[str, str]) -> CorruptionOptions:
+    """Read the flags of both names: etcd dropped `experimental-` with 3.6, and made a feature gate of one."""
+    interval = flags.pop("experimental-corrupt-check-time", "0s")
+    at_start = flags.pop("experimental-initial-corrupt-check", "false")
+    gates = flags.pop("feature-gates", "").replace(" ", "").lower().split(",")
+    return CorruptionOptions(
+        corrupt_check_seconds=_duration(flags.pop("corrupt-check-time", interval)),
+        initial_corrupt_check=at_start.lower() in ("true", "1") or "initialcorruptcheck=true" in gates,
+    )
+
+
+def _given(arguments: list[str], flags: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return the flags that count, and those that have no effect; refuse those that must have one."""
+    unknown = _unknown(arguments)
+    if "config-file" in flags:
+        try:
+            found = read_config_file(Path(flags["config-file"]))
+        except (ValueError, OSError) as error:
+            raise click.ClickException(str(error)) from error
+        flags = {name: text for name, text in found.items() if name in _OWN_FLAGS or name in _SERVER_FLAGS}
+        unknown = {name: text for name, text in found.items() if name not in flags}
+    for name, remedy in _REFUSED_FLAGS.items():
+        if unknown.get(name, "false").lower() not in ("false", "0", ""):
+            raise click.ClickException(f"--{name} is not supported: {remedy}")
+    return flags, [f"--{name}" for name in unknown]
+
+
+def _unknown(arguments: list[str]) -> dict[str, str]:
+    """Return the flags that click did not know: `--flag=value`, `--flag value`, or `--flag` alone (true)."""
+    unknown: dict[str, str] = {}
+    for argument, following in pairwise([*arguments, "-"]):
+        if argument.startswith("-"):
+            name, separator, text = argument.lstrip("-").partition("=")
+            unknown[name] = text if separator else "true" if following.startswith("-") else following
+    return unknown
 
 
 def _config(flags: dict[str, str]) -> MemberConfig:

@@ -6,24 +6,26 @@
 """
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
-from kvstore.api import ApiLimits, AuthOptions, Services
+from kvstore.api import ApiLimits, AuthOptions, CorruptionOptions, Retention, Services
 from kvstore.member.config import MemberConfig
 from kvstore.member.driver import Driver, start_member
 from kvstore.member.ports import Result
 from kvstore.mvcc import layout
 from kvstore.mvcc.state import StateMachine
 from kvstore.rpc import Limits, Server
-from kvstore.storage.data_dir import DataDirectory
+from kvstore.storage.data_dir import DataDirectory, MemberRemoved
 from kvstore.storage.lmdb_store import LmdbStore
+from kvstore.tls import MemberTls, TlsLimits
 
 __all__ = ["ServerOptions", "run"]
 
@@ -43,7 +45,10 @@ class ServerOptions:
     watch_progress_notify_interval_seconds: float = 600.0
     auth_token: str = "simple"  # or jwt,pub-key=...,priv-key=...,sign-method=...,ttl=...
     auth_token_ttl_seconds: float = 300.0
+    tls: TlsLimits = field(default_factory=TlsLimits)
     bcrypt_cost: int = 10
+    retention: Retention = field(default_factory=Retention)
+    corruption: CorruptionOptions = field(default_factory=CorruptionOptions)
 
 
 async def run(
@@ -56,23 +61,24 @@ async def run(
 ) -> None:
     """Run a member until `stop` is set.
 
-    Raises DataDirectoryInUse, WrongDataDirectory, CorruptLog, OSError (an address is in use), and whatever ended the
-    member when it ended by itself.
+    Raises DataDirectoryInUse, WrongDataDirectory, CorruptLog, OSError (an address is in use, a certificate is not there),
+    ValueError (what was given does not fit together), and whatever ended the member when it ended by itself.
     """
-    directory = DataDirectory(config.data_dir)
-    try:
+    options = options or ServerOptions()
+    with contextlib.ExitStack() as closing:
+        tls = MemberTls(config, asyncio.get_running_loop().call_later, options.tls)
+        closing.callback(tls.stop)
+        directory = DataDirectory(config.data_dir)
+        closing.callback(directory.close)
         store = LmdbStore(directory.state_path, layout.TABLES)
-        try:
-            await _run(config, options or ServerOptions(), StateMachine(store), directory, stop, ready, random or Random())
-        finally:
-            store.close()
-    finally:
-        directory.close()
+        closing.callback(store.close)
+        await _run(config, options, tls, StateMachine(store), directory, stop, ready, random or Random())
 
 
 async def _run(
     config: MemberConfig,
     options: ServerOptions,
+    tls: MemberTls,
     state: StateMachine,
     directory: DataDirectory,
     stop: asyncio.Event,
@@ -80,14 +86,7 @@ async def _run(
     random: Random,
 ) -> None:
     driver = await start_member(
-        config,
-        directory,
-        state,
-        random,
-        server_context=_server_context(
-            config.peer_cert_file, config.peer_key_file, config.peer_trusted_ca_file, config.peer_client_cert_auth
-        ),
-        client_context=_client_context(config.peer_cert_file, config.peer_key_file, config.peer_trusted_ca_file),
+        config, directory, state, random, server_context=tls.peers, client_context=tls.to_peers
     )
     servers: list[Server] = []
     services = Services(
@@ -97,15 +96,19 @@ async def _run(
         random,
         driver.loop,
         auth=_auth_options(config, options),
+        retention=options.retention,
+        corruption=options.corruption,
         wall_clock=time.time,
     )
     try:
-        servers = await _listen(config, options, services)
+        servers = await _listen(config, options, services, tls.clients)
         leader_known = _leader_known(driver)
         if await _first(stop, driver, leader_known.wait()):
             logger.info("ready to serve client requests on %s", ", ".join(config.listen_client_urls))
             ready()
             await _first(stop, driver)
+    except MemberRemoved as removal:
+        logger.warning("%s; this process ends", removal)
     finally:
         services.stop()
         await _hand_over(driver)
@@ -120,6 +123,7 @@ def _api_limits(config: MemberConfig, options: ServerOptions) -> ApiLimits:
         max_txn_operations=config.max_txn_ops,
         quota_backend_bytes=config.quota_backend_bytes,
         election_timeout_seconds=config.election_timeout_milliseconds / 1000,
+        max_learners=config.max_learners,
         watch_progress_notify_interval_seconds=options.watch_progress_notify_interval_seconds,
     )
 
@@ -133,12 +137,13 @@ def _auth_options(config: MemberConfig, options: ServerOptions) -> AuthOptions:
     )
 
 
-async def _listen(config: MemberConfig, options: ServerOptions, services: Services) -> list[Server]:
+async def _listen(
+    config: MemberConfig, options: ServerOptions, services: Services, context: ssl.SSLContext | None
+) -> list[Server]:
     limits = Limits(
         message_bytes=config.max_request_bytes + MESSAGE_OVERHEAD_BYTES,
         concurrent_streams=min(config.max_concurrent_streams, MAX_STREAMS),
     )
-    context = _server_context(config.cert_file, config.key_file, config.trusted_ca_file, config.client_cert_auth)
     clients = Server(services.routes(), http1=services.http, limits=limits)
     metrics = Server({}, http1=services.http)
     for server, urls in ((clients, config.listen_client_urls), (metrics, options.listen_metrics_urls)):
@@ -188,34 +193,16 @@ async def _hand_over(driver: Driver) -> None:
     member = driver.member
     if not member.is_leader or driver.failed.done():
         return
-    others = [one.member_id for one in member.status().members if one.member_id != member.member_id and not one.is_learner]
-    if not others:
+    heir = member.changes.heir()
+    if not heir:
         return
     moved = asyncio.Event()
 
     def finish(result: Result) -> None:
         moved.set()
 
-    member.transfer_leadership(others[0], finish)
+    member.transfer_leadership(heir, finish)
     try:
         await asyncio.wait_for(moved.wait(), TRANSFER_SECONDS)
     except TimeoutError:
         logger.warning("no other member took over the lead in %.1f s", TRANSFER_SECONDS)
-
-
-def _server_context(cert_file: str, key_file: str, ca_file: str, client_auth: bool) -> ssl.SSLContext | None:
-    if not cert_file or not key_file:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca_file or None)
-    context.load_cert_chain(cert_file, key_file)
-    context.verify_mode = ssl.CERT_REQUIRED if client_auth else ssl.CERT_OPTIONAL if ca_file else ssl.CERT_NONE
-    return context
-
-
-def _client_context(cert_file: str, key_file: str, ca_file: str) -> ssl.SSLContext | None:
-    if not cert_file and not ca_file:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca_file or None)
-    if cert_file and key_file:
-        context.load_cert_chain(cert_file, key_file)
-    return context
