@@ -70,13 +70,14 @@ def is_reset(entries: Sequence[Object]) -> bool:
 
 
 def stored(entries: Iterable[Object]) -> Managed:
-    """Entries that we wrote ourselves."""
-    return {
-        manager(entry.get("manager", ""), entry["operation"], entry["apiVersion"], entry.get("subresource", "")): Owned(
-            entry["apiVersion"], entry.get("fieldsV1") or sets.EMPTY, entry.get("time", "")
-        )
-        for entry in entries
-    }
+    """Entries that we wrote ourselves; what an admission plugin or a webhook spoiled since is left out."""
+    found: Managed = {}
+    for entry in entries:
+        operation, api_version, fields = entry.get("operation"), entry.get("apiVersion"), entry.get("fieldsV1")
+        if operation in (APPLY, UPDATE) and api_version and (fields is None or isinstance(fields, dict)):
+            who = manager(entry.get("manager", ""), operation, api_version, entry.get("subresource", ""))
+            found[who] = Owned(api_version, fields or sets.EMPTY, entry.get("time", ""))
+    return found
 
 
 def read(entries: Any) -> Managed:

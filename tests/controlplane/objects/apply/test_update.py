@@ -113,3 +113,14 @@ def test_more_than_ten_updaters_collapse_into_ancient_changes() -> None:
 
 def test_a_nameless_manager_is_unknown() -> None:
     assert entry(tracked(request(config_map(), ""), None, config_map({"a": "b"})), "unknown") is not None
+
+
+def test_spoiled_entries_are_left_out() -> None:
+    first = tracked(request(config_map(), "a"), None, config_map({"x": "1"}))
+    first["metadata"]["managedFields"] += [
+        {},
+        {"operation": "Apply"},
+        {"operation": "Update", "apiVersion": "v1", "fieldsV1": 1},
+    ]
+    second = tracked(request(first, "b"), first, {**first, "data": {"x": "2"}})
+    assert [each["manager"] for each in second["metadata"]["managedFields"]] == ["a", "b"]
