@@ -1,0 +1,1 @@
+"""Operators that the tests run as their authors would."""
