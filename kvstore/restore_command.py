@@ -16,12 +16,11 @@ from kvstore.member.membership import Membership
 from kvstore.mvcc import layout
 from kvstore.raft.configuration import make_configuration
 from kvstore.raft.types import HardState, Persist, SnapshotMark
-from kvstore.storage import raft_log
 from kvstore.storage.bbolt import BadBoltFile, BoltFile
 from kvstore.storage.data_dir import DataDirectory, Identity
 from kvstore.storage.etcd_restore import BadHash, Bump, Restored, check_hash, restore_state
+from kvstore.storage.file_log import open_log
 from kvstore.storage.lmdb_store import LmdbStore
-from kvstore.storage.raft_log import RaftLog
 
 __all__ = ["restore", "restore_snapshot"]
 
@@ -74,13 +73,13 @@ def _fill(path: Path, file: BoltFile, config: MemberConfig, bump: Bump) -> Resto
 
 def _begin_log(directory: DataDirectory, config: MemberConfig) -> None:
     mark = SnapshotMark(FIRST_INDEX, FIRST_TERM, make_configuration(config.ids.values()))
-    store = LmdbStore(directory.log_path, raft_log.TABLES)
+    log = open_log(directory.log_path, FIRST_INDEX)
     try:
-        log = RaftLog(store)
+        log.load(FIRST_INDEX)
         log.begin_install(mark, Membership(config.initial_members()).encode())
         log.save(Persist(0, HardState(FIRST_TERM, 0), (), mark))
     finally:
-        store.close()
+        log.close()
 
 
 @click.command(help="Make the data directory of a member from an etcd snapshot, with the flags of `etcdutl snapshot restore`.")
