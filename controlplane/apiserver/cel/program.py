@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 from collections.abc import Mapping
@@ -54,8 +55,7 @@ def _functions(cel: Any) -> list[Any]:
 
 @cache
 def _environment(names: tuple[str, ...]) -> Any:
-    from cel_expr_python import cel
-
+    cel: Any = importlib.import_module("cel_expr_python.cel")  # it has no type information
     return cel.NewEnv(
         config=cel.NewEnvConfigFromYaml(_EXTENSIONS),
         variables=dict.fromkeys(names, cel.Type.DYN),
