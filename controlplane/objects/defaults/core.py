@@ -1,5 +1,6 @@
 """Small kinds of the core group, and leases' neighbours: namespaces, secrets, nodes, endpoints, limits."""
 
+import base64
 from typing import Any, Final
 
 from controlplane.objects.defaults.fill import Object, each, edit, ensure, fill
@@ -53,9 +54,20 @@ def _slice_port(port: Object) -> Object:
     return fill(port, {"protocol": "TCP", "name": ""})
 
 
+def _secret(obj: Object) -> Object:
+    """`stringData` becomes `data`; so early, because who writes the one owns the other."""
+    texts: Any = obj.get("stringData")
+    if texts is not None:
+        obj = {name: value for name, value in obj.items() if name != "stringData"}
+    if texts:
+        encoded = {name: base64.b64encode(str(text).encode()).decode() for name, text in texts.items()}
+        obj["data"] = {**(obj.get("data") or {}), **encoded}
+    return fill(obj, {"type": "Opaque"})
+
+
 DEFAULTS: Final = {
     ("", "namespaces"): _namespace,
-    ("", "secrets"): lambda obj: fill(obj, {"type": "Opaque"}),
+    ("", "secrets"): _secret,
     ("", "nodes"): _node,
     ("", "endpoints"): lambda obj: each(obj, "subsets", lambda subset: each(subset, "ports", _tcp)),
     ("discovery.k8s.io", "endpointslices"): lambda obj: each(obj, "ports", _slice_port),

@@ -19,6 +19,7 @@ from controlplane.objects.kinds import (
     NAMESPACES,
     PODS,
     ROLE_BINDINGS,
+    SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
     Resource,
@@ -256,3 +257,13 @@ async def test_apply_reaches_resources_of_the_cluster(client: ApiClient) -> None
     )
     assert answer.status == 201
     assert managers(json.loads(answer.body)) == [("me", "Apply", "")]
+
+
+async def test_who_writes_string_data_owns_the_data(client: ApiClient) -> None:
+    wanted = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"k": "v"}}
+    made = await client.create(SECRETS, wanted, "default")
+    assert made["metadata"]["managedFields"][0]["fieldsV1"] == {"f:data": {".": {}, "f:k": {}}, "f:type": {}}
+    again = await client.patch(SECRETS, "s", {"stringData": {"k": "v"}}, "default", field_manager="other")
+    assert again == made
+    changed = await client.patch(SECRETS, "s", {"stringData": {"k": "w"}}, "default", field_manager="other")
+    assert fields(changed, "other") == {"f:data": {"f:k": {}}}
