@@ -75,24 +75,24 @@ class Services:
         self.scrubber = Scrubber(state, loop.call_later)
         guard = LeaderGuard(node, loop.call_later)
         watch = WatchService(node, self.hub, guard)
-        self._slices = Slices(loop.time, loop.call_later)
+        self.slices = Slices(loop.time, loop.call_later)
         self.space = SpaceWatch(node, loop.call_later)
         self._background = (
             self.lessor,
             self.scrubber,
-            self._slices,
+            self.slices,
             self.space,
             AutoCompactor(node, retention or Retention(), loop.time, loop.call_later),
-            CorruptionCheck(node, self._slices, corruption or CorruptionOptions(), loop.call_later),
+            CorruptionCheck(node, self.slices, corruption or CorruptionOptions(), loop.call_later),
         )
         self._health = HealthService(node, Metrics(node, self.hub, watch).render)
         self._snapshots = SnapshotService(node, loop)
         services = (
-            KvService(node, self.scrubber, self._slices),
+            KvService(node, self.scrubber, self.slices),
             watch,
             LeaseService(node, self.lessor, guard, random, loop.call_later),
             ClusterService(node),
-            MaintenanceService(node, self._slices),
+            MaintenanceService(node, self.slices),
             self._snapshots,
             AuthService(node),
             self._health,

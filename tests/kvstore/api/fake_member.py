@@ -29,6 +29,7 @@ class FakeMember:
         self.proposals: list[bytes] = []
         self.holds_proposals = False
         self.held: list[tuple[bytes, Done]] = []
+        self.on_proposal: Callable[[], None] = lambda: None
         self.remote: FakeMember | None = None  # who answers `ask`
         self._callbacks: list[Callable[[int, int], None]] = []
         self._answerers: dict[str, Callable[[bytes, Callable[[bytes], None]], None]] = {}
@@ -50,6 +51,7 @@ class FakeMember:
 
     def propose(self, data: bytes, done: Done) -> None:
         self.proposals.append(data)
+        self.on_proposal()
         if self.holds_proposals:
             self.held.append((data, done))
         else:
