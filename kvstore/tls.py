@@ -153,6 +153,7 @@ class MemberTls:
         self, config: MemberConfig, later: Callable[[float, Callable[[], None]], Timer], limits: TlsLimits | None = None
     ) -> None:
         limits = limits or TlsLimits()
+        limits.set(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))  # a mistake is told where nobody speaks TLS, too
         for_clients = TlsFiles(
             config.cert_file, config.key_file, config.trusted_ca_file, config.client_cert_auth, limits
         )
