@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from controlplane.apiserver.crd import catalog, names
+from controlplane.apiserver.crd import catalog, marker, names
 from controlplane.apiserver.crd.definition import Definition
 from controlplane.apiserver.registry import deletion
 from controlplane.apiserver.storage import layout
@@ -97,13 +97,10 @@ class CustomResources:
         """Return when this server knows of every definition that any server has answered before this call."""
         self.open(services)
         cache = await services.caches.ready(CRDS)
-        prefix = layout.prefix(CRDS.group, CRDS.plural).encode()
-        page = await services.backend.page(prefix, layout.prefix_end(prefix))
-        newest = max((row.revision for row in page.rows), default=0)
-        keys = {row.key for row in page.rows}
+        newest = await marker.revision(services)
         try:
             async with asyncio.timeout(CATCH_UP_SECONDS):
-                while cache.revision < newest or {entry.key for entry in cache.entries()} - keys:
+                while cache.revision < newest:
                     self._heard.clear()
                     await self._heard.wait()
         except TimeoutError:
@@ -178,7 +175,9 @@ def _shows_otherwise(before: Definition, after: Definition) -> bool:
 async def _change(services: Services, name: str, make: names.Change) -> None:
     async def decide(current: Object) -> Write:
         changed = make(current)
-        return Write(None) if deletion.is_finished(changed) else Write(changed)
+        if deletion.is_finished(changed):
+            return Write(None, marker.CHANGED)
+        return Write(changed, marker.written_along(changed, current))
 
     key = layout.key(CRDS.group, CRDS.plural, "", name)
     try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from controlplane.apiserver.crd import names
+from controlplane.apiserver.crd import marker, names
 from controlplane.apiserver.registry.strategy import Strategy
 from controlplane.apiserver.storage.codec import Object
+from controlplane.apiserver.storage.store import Also
 
 if TYPE_CHECKING:
     from controlplane.apiserver.services import Services
@@ -38,6 +39,19 @@ def _delete(services: Services, crd: Object) -> Object:
     return names.terminating(crd, services.environment.timestamp())
 
 
+async def _allocate(services: Services, new: Object, old: Object | None) -> tuple[Object, Also]:
+    return new, marker.written_along(new, old)
+
+
+def _release(crd: Object) -> Also:
+    return marker.CHANGED
+
+
 STRATEGY: Final = Strategy(
-    prepare_create=_create, prepare_update=_update, prepare_delete=_delete, counts_generation=True
+    prepare_create=_create,
+    prepare_update=_update,
+    prepare_delete=_delete,
+    allocate=_allocate,
+    release=_release,
+    counts_generation=True,
 )
