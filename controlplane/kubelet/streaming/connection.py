@@ -7,7 +7,7 @@ from collections import deque
 from typing import Final, Protocol
 
 from controlplane.kubelet.streaming.spdy import Codec, Data, Frame, GoAway, Ping, SpdyError, SynReply
-from controlplane.kubelet.streaming.websocket import WebSocket
+from controlplane.kubelet.streaming.websocket import WebSocket, peer_closed
 
 READ_BYTES: Final = 64 * 1024
 
@@ -47,7 +47,8 @@ class RawBytes:
             await self._writer.drain()
 
     async def close(self) -> None:
-        """Nothing: the server closes the connection."""
+        """Wait for the peer to close; then the server closes."""
+        await peer_closed(self._reader)
 
 
 _: type[Bytes] = WebSocket  # SPDY inside binary messages: a message is some bytes, wherever frames begin

@@ -14,9 +14,7 @@ from websockets.utils import accept_key
 READ_BYTES: Final = 64 * 1024
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 NORMAL_CLOSURE: Final = 1000
-CLOSE_SECONDS: Final = 1.0
-
-__all__ = ["WebSocket", "handshake"]
+CLOSE_SECONDS: Final = 60.0  # a slow client may have as long to take what is still on its way
 
 
 def handshake(key: str, subprotocol: str) -> bytes:
@@ -30,6 +28,17 @@ def handshake(key: str, subprotocol: str) -> bytes:
     if subprotocol:
         lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+async def peer_closed(reader: asyncio.StreamReader) -> None:
+    """Until the peer closes, or CLOSE_SECONDS. Who closes first while the peer still sends (a ping is enough) resets the
+    connection, and what the peer has not read yet is lost."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            while await reader.read(READ_BYTES):
+                pass
+    except (OSError, TimeoutError):
+        return
 
 
 class WebSocket:
@@ -80,16 +89,14 @@ class WebSocket:
         await self._flush()
 
     async def close(self) -> None:
-        """Say good-bye and wait a moment for the peer's."""
+        """Say good-bye and wait for the peer's."""
         try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                if self._protocol.state is State.OPEN:
-                    self._protocol.send_close(NORMAL_CLOSURE)
-                    await self._flush()
-                while await self._reader.read(READ_BYTES):
-                    pass
-        except (OSError, TimeoutError, ProtocolError):
+            if self._protocol.state is State.OPEN:
+                self._protocol.send_close(NORMAL_CLOSURE)
+                await self._flush()
+        except (OSError, ProtocolError):
             return
+        await peer_closed(self._reader)
 
     async def _flush(self) -> None:
         data = b"".join(self._protocol.data_to_send())
