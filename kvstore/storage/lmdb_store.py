@@ -11,6 +11,8 @@ never tears one; a durable commit adds the sync of the meta page (0.4 ms togethe
 
 import os
 import struct
+import subprocess
+import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +27,18 @@ __all__ = ["LmdbStore"]
 DEFAULT_LIMIT_BYTES = 1 << 40  # address space, not disk: the file grows as it fills
 DISK_RESERVE_BYTES = 64 << 20  # left on the disk for the log, for deletions and for what is under way
 DISK_RESERVE_SHARE = 4  # but no more than this part of a small disk
+_READ_ALL = """
+import lmdb, sys
+environment = lmdb.open(sys.argv[1], readonly=True, lock=False, max_dbs=len(sys.argv))
+with environment.begin() as reader:
+    for name in sys.argv[2:]:
+        try:
+            table = environment.open_db(name.encode(), reader, create=False)
+        except lmdb.NotFoundError:
+            continue
+        for _ in reader.cursor(table):
+            pass
+"""
 _PREFIX_BYTES = 511  # longest key of LMDB as it is commonly built
 _PAIR = struct.Struct(">II")  # length of the key's rest, length of the value
 
@@ -253,36 +267,29 @@ class LmdbStore:
                 str(path), map_size=limit_bytes, max_dbs=len(tables), metasync=False, readahead=True, max_spare_txns=4
             )
             assert self._environment.max_key_size() >= _PREFIX_BYTES, "LMDB was built with shorter keys"
-            was_short = self._lengthen(self._environment)
+            self._lengthen(self._environment, tables)
             self._tables = {name: self._environment.open_db(name.encode()) for name in tables}
             self._transaction: _LmdbTransaction | None = None
-            if was_short:
-                self._read_all()
         except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PageNotFoundError) as error:
             raise DamagedStore(f"{path} is damaged, or a copy that was cut short: {error}") from error
         self._limit_bytes = limit_bytes
 
-    def _lengthen(self, environment: lmdb.Environment) -> bool:
+    def _lengthen(self, environment: lmdb.Environment, tables: tuple[str, ...]) -> None:
         """Give the file the length that its meta page tells, since a page behind the end cannot be read but kills us.
 
-        The last pages may be missing by right, when they were freed before they were written.
+        The last pages may be missing by right, when they were freed before they were written. Whether that is so is asked of
+        another process, which reads all pages that are in use: LMDB ends a process that meets a page of zeros.
         """
         file, info = self._path / "data.mdb", environment.info()
-        expected = (info["last_pgno"] + 1) * environment.stat()["psize"]
-        if file.stat().st_size >= expected:
-            return False
+        length, expected = file.stat().st_size, (info["last_pgno"] + 1) * environment.stat()["psize"]
+        if length >= expected:
+            return
         os.truncate(file, expected)
-        return True
-
-    def _read_all(self) -> None:
-        """Touch every page that is in use; one that was missing shows itself as damage."""
-        view = self.view()
-        try:
-            for table in self._tables:
-                for _ in view.scan(table):
-                    pass
-        finally:
-            view.close()
+        check = subprocess.run([sys.executable, "-c", _READ_ALL, str(self._path), *tables], capture_output=True)
+        if check.returncode:
+            os.truncate(file, length)
+            environment.close()
+            raise DamagedStore(f"{self._path} is a copy that was cut short: {length} bytes of {expected}")
 
     @property
     def tables(self) -> tuple[str, ...]:
