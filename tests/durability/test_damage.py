@@ -76,7 +76,7 @@ HALVES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", HALVES)
 async def test_a_half_copied_directory_is_refused(member: Member, damage: str) -> None:
-    await fill(member, 400)
+    await fill(member, 200)
     await member.end(signal.SIGTERM)
     HALVES[damage](member.data)
     assert str(member.data) in await refusal(member)
