@@ -56,7 +56,7 @@ def _group(spec: Object) -> Errors:
 
 def _is_approved(crd: Object) -> Errors:
     """Groups of the community are only for APIs that it has approved."""
-    group = crd["spec"].get("group") or ""
+    group = (crd.get("spec") or {}).get("group") or ""
     protected = any(group == suffix or group.endswith(f".{suffix}") for suffix in ("k8s.io", "kubernetes.io"))
     path = "metadata.annotations[api-approved.kubernetes.io]"
     value = (crd["metadata"].get("annotations") or {}).get("api-approved.kubernetes.io", "")
@@ -296,7 +296,7 @@ def _update(new: Object, old: Object) -> Errors:
     """What others rely on once the names are accepted; and no version may go in which objects are stored."""
     found: Errors = []
     established = any(
-        each["type"] == "Established" and each["status"] == "True"
+        each.get("type") == "Established" and each.get("status") == "True"
         for each in (old.get("status") or {}).get("conditions") or ()
     )
     fixed = [("spec.group",), ("spec.names.plural",)]
@@ -306,7 +306,7 @@ def _update(new: Object, old: Object) -> Errors:
         before, after = _at(old, path), _at(new, path)
         if before != after:
             found.append(FieldError.invalid(path, after, IMMUTABLE))
-    served = {version.get("name") for version in new["spec"].get("versions") or ()}
+    served = {version.get("name") for version in (new.get("spec") or {}).get("versions") or ()}
     for at, name in enumerate((new.get("status") or {}).get("storedVersions") or ()):
         if name not in served:
             words = "missing from spec.versions"
