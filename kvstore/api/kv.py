@@ -73,7 +73,7 @@ class KvService:
         elif isinstance(found, Failure):
             errors.refuse(call, found)
         else:
-            gather(self._slices, found, call, lambda body: call.reply(header + body))
+            gather(self._slices, found, call, header)
 
     def _may_write(self, call: Call, message: bytes, failure: Failure | None, needs_space: bool) -> bool:
         if failure is None and len(message) > self._node.limits.max_request_bytes:

@@ -21,23 +21,34 @@ _NOT_STREAMED = Failure(
 )
 
 
-def gather(slices: Slices, pieces: Pieces, call: Call, done: Callable[[bytes], None]) -> None:
-    """Collect an answer in slices; hand the encoded RangeResponse without its header to `done`."""
-    parts: list[bytes] = []
+def gather(slices: Slices, pieces: Pieces, call: Call, header: bytes) -> None:
+    """Answer a Range in slices: all of it is collected, then handed to the connection as it is, in its parts."""
+    parts: list[bytes] = [header]
 
-    def steps() -> Steps[bytes]:
+    def steps() -> Steps[bool]:
         try:
             for piece in pieces:
-                if isinstance(piece, Tail):
-                    parts.append(piece.encoded)
-                    yield b"".join(parts)
-                else:
-                    parts.append(piece)
-                    yield None
+                parts.append(piece.encoded if isinstance(piece, Tail) else piece)
+                yield None
+            yield True
         finally:
             pieces.close()
 
-    call.on_cancel(slices.run(steps(), done))
+    call.on_cancel(slices.run(steps(), lambda _: _reply_in_parts(call, parts)))
+
+
+def _reply_in_parts(call: Call, parts: list[bytes]) -> None:
+    """Reply with one message without joining it: to copy tens of megabytes is a pause that others would notice."""
+    write: Callable[[bytes], None] | None = getattr(call, "write", None)
+    if write is None:  # a LocalCall
+        call.reply(b"".join(parts))
+    elif call.is_open:
+        call.send_head()
+        write(b"\0" + sum(map(len, parts)).to_bytes(4, "big"))
+        for part in parts:
+            if part:
+                write(part)
+        call.finish()
 
 
 class RangeStream:
