@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from controlplane.objects import quantity
@@ -191,15 +192,21 @@ class _Decoding:
         return value
 
 
+@lru_cache(maxsize=4096)
+def _canonical_time(value: str, micro: bool) -> str:
+    """Remembered, because an object is written many times with the same times in it. Raises ValueError."""
+    moment = parse_time(value)
+    return format_micro_time(moment) if micro else format_time(moment)
+
+
 def _time(value: Any, schema: Schema, path: Path, owner: str, *, micro: bool) -> Any:
     if type(value) is not str:
         raise _mismatch(schema, value, path, owner)
     try:
-        moment = parse_time(value)
+        text = _canonical_time(value, micro)
     except ValueError:
         layout = "2006-01-02T15:04:05.000000Z07:00" if micro else "2006-01-02T15:04:05Z07:00"
         raise DecodeError(f'parsing time "{value}" as "{layout}": cannot parse "{value}" as "2006"') from None
-    text = format_micro_time(moment) if micro else format_time(moment)
     return value if text == value else text
 
 
