@@ -8,7 +8,12 @@
     admission/      mutate and validate, one plugin a file  verbs/          one verb a file
     storage/        objects in the store: compare-and-swap, pages, watch cache; `backend.py` is the port to the store
     registry/       per-kind strategy: what create, update and delete do; pipeline.py is the order of the steps
-    subresources/   status, scale, binding, log, token, eviction, proxy, reviews, one a file
+    subresources/   status, scale, binding, log, token, eviction, proxy, reviews, one a file; streaming.py and tunnel.py
+                    pass exec, attach and port-forward through to kubelets, whatever protocol is spoken inside
+    nodemetrics/    metrics.k8s.io, measured from the kubelets when somebody asks
+    crd/            custom resources: definitions, versions, schemas, removal
+    cel/            the language of rules, by an optional library
+    webhooks/       admission and conversion by programs outside   policies/   ValidatingAdmissionPolicy
     present.py      stored bytes -> object, list, Table, metadata, watch line
     paths.py        what is no resource: health.py, /version, /metrics; mounts.py answers with the documents of
     discovery/      legacy and aggregated                   openapi/        v2 and v3 documents

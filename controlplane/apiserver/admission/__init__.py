@@ -22,6 +22,7 @@ from controlplane.apiserver.admission import (
     service_account,
 )
 from controlplane.apiserver.admission.attributes import Attributes
+from controlplane.apiserver.policies import validating as policies
 from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.webhooks import mutating, validating
 
@@ -34,6 +35,7 @@ PLUGINS: Final[tuple[Any, ...]] = (
     certificate_requests,
     escalation,
     mutating,
+    policies,
     validating,
     resource_quota,
 )

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, cast
 
 from controlplane.apiserver import admission
 from controlplane.apiserver.admission.attributes import Attributes, Operation
-from controlplane.apiserver.cel import schema_rules
+from controlplane.apiserver.cel import expressions
 from controlplane.apiserver.context import Context
 from controlplane.apiserver.crd import instances
 from controlplane.apiserver.crd.definition import CustomResource
@@ -18,7 +18,7 @@ from controlplane.apiserver.registry import versions
 from controlplane.apiserver.registry.table import strategy_of
 from controlplane.apiserver.storage.codec import Object
 from controlplane.objects import defaults, rules, status, validation
-from controlplane.objects.kinds import CUSTOM_RESOURCE_DEFINITIONS, Resource
+from controlplane.objects.kinds import Resource
 from controlplane.objects.status import FieldError
 
 Mode = Literal["Strict", "Warn", "Ignore"]
@@ -198,13 +198,6 @@ def _check_finalizers(resource: Resource, new: Object, old: Object) -> None:
         raise status.invalid(resource, new["metadata"]["name"], [error])
 
 
-def _expressions(resource: Resource, obj: Object) -> list[FieldError]:
-    """What is wrong with the CEL expressions that an object of the API itself contains."""
-    if resource == CUSTOM_RESOURCE_DEFINITIONS:
-        return schema_rules.check_definition(obj)
-    return []
-
-
 def _refuse(resource: Resource, obj: Object, errors: list[FieldError]) -> None:
     if errors:
         raise status.invalid(resource, obj["metadata"].get("name", ""), errors)
@@ -216,7 +209,7 @@ def validate_create(context: Context, resource: Resource, obj: Object) -> None:
         _refuse(resource, obj, instances.validate_create(resource, obj))
         return
     schema = context.services.scheme.schema_of(resource)
-    errors = rules.validate_create(resource, schema, obj) or _expressions(resource, obj)
+    errors = rules.validate_create(resource, schema, obj) or expressions.broken(resource, obj)
     if errors:
         raise status.invalid(resource, obj["metadata"].get("name", ""), errors)
 
@@ -229,7 +222,7 @@ def validate_update(context: Context, resource: Resource, new: Object, old: Obje
     schema = context.services.scheme.schema_of(resource)
     errors = rules.validate_update(resource, schema, new, old, subresource)
     if not errors and not subresource:
-        errors = _expressions(resource, new)
+        errors = expressions.broken(resource, new)
     if errors:
         raise status.invalid(resource, new["metadata"]["name"], errors)
 

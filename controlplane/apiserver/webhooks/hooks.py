@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from controlplane.apiserver.cel.expressions import ADMISSION_VARIABLES
 from controlplane.apiserver.cel.program import CelError, compile_expression
 from controlplane.apiserver.crd import conversion
 from controlplane.apiserver.crd.definition import CustomResource
@@ -23,7 +24,6 @@ Object = dict[str, Any]
 
 _NEVER: Final = frozenset({"mutatingwebhookconfigurations", "validatingwebhookconfigurations"})
 _GROUP: Final = "admissionregistration.k8s.io"
-_NAMES: Final = ("object", "oldObject", "request", "namespaceObject")
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def _in_versions(told: Attributes, raw: Object) -> Resource | None:
     return None
 
 
-async def _namespace_labels(told: Attributes) -> dict[str, str] | None:
+async def namespace_labels(told: Attributes) -> dict[str, str] | None:
     """The labels that a namespaceSelector looks at; None for objects of the cluster, which it never excludes."""
     if told.is_group_resource(NAMESPACES):
         metadata = (told.object or told.old).get("metadata") or {}
@@ -92,7 +92,7 @@ async def configured(told: Attributes, configurations: Resource) -> list[Hook]:
         if resource is None or not selection.object_selects(raw.get("objectSelector"), told.object, told.old):
             continue
         if raw.get("namespaceSelector"):
-            labels = labels if labels is not None else await _namespace_labels(told)
+            labels = labels if labels is not None else await namespace_labels(told)
             if labels is not None and not selection.selects(raw["namespaceSelector"], labels):
                 continue
         found.append(Hook(raw, resource))
@@ -118,10 +118,11 @@ async def _objects(told: Attributes, hook: Hook, obj: Object) -> tuple[Object, O
 def _conditions_hold(hook: Hook, asked: Object) -> bool:
     """matchConditions; raises CelError when one cannot be evaluated and none is false."""
     failure: CelError | None = None
-    values = {"object": asked["object"], "oldObject": asked["oldObject"], "request": asked, "namespaceObject": None}
+    values = {"object": asked["object"], "oldObject": asked["oldObject"], "request": asked}
+    values |= {"namespaceObject": None, "params": None, "variables": {}}
     for condition in hook.raw.get("matchConditions") or ():
         try:
-            if compile_expression(condition["expression"], _NAMES)(values) is not True:
+            if compile_expression(condition["expression"], ADMISSION_VARIABLES)(values) is not True:
                 return False
         except CelError as error:
             failure = CelError(f"{condition.get('name', '')}: {error}")
