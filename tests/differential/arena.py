@@ -2,7 +2,10 @@
 
 import asyncio
 import shutil
+import subprocess
 import sys
+import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,9 +17,10 @@ from kvstore.pb import rpc_pb2 as rpc
 from tests.differential.known import known_difference
 from tests.differential.session import Session
 from tests.differential.steps import Ask, Step, Watch
-from tests.kvstore.api.processes import ROOT, Process, free_ports
+from tests.kvstore.api.processes import ROOT, free_ports
 
 EVENTS_SECONDS = 10.0
+STOP_SECONDS = 20.0
 READY = "ready to serve client requests"
 PROGRAMS = {
     "etcd 3.4": [shutil.which("etcd") or "/usr/bin/etcd"],
@@ -32,22 +36,33 @@ def peers() -> list[str]:
 
 @contextmanager
 def running(kind: str, directory: Path) -> Iterator[str]:
-    """Run one member of a kind; yield its endpoint."""
+    """Run one member of a kind; yield its endpoint. Raises AssertionError with its last words when it does not come up."""
     client, peer = free_ports(2)
     client_url, peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
     folder = directory / kind.replace(" ", "-")
-    process = Process(
-        [*PROGRAMS[kind], "--name=one", f"--data-dir={folder}", f"--listen-client-urls={client_url}",
-         f"--advertise-client-urls={client_url}", f"--listen-peer-urls={peer_url}",
-         f"--initial-advertise-peer-urls={peer_url}", f"--initial-cluster=one={peer_url}"],
-        directory / f"{folder.name}.log", READY,
-    )  # fmt: skip
-    process.start()
+    flags = {"name": "one", "data-dir": folder, "listen-client-urls": client_url, "advertise-client-urls": client_url,
+             "listen-peer-urls": peer_url, "initial-advertise-peer-urls": peer_url,
+             "initial-cluster": f"one={peer_url}"}  # fmt: skip
+    command = [*PROGRAMS[kind], *(f"--{flag}={value}" for flag, value in flags.items())]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    said: deque[str] = deque(maxlen=20)
+    reader = threading.Thread(target=lambda output: said.extend(output), args=(process.stdout,))
     try:
-        process.wait_ready()
+        for line in process.stdout:
+            said.append(line)
+            if READY in line:
+                break
+        else:
+            raise AssertionError(f"{kind} ended: {''.join(said)}")
+        reader.start()  # nobody may be held up by a full pipe
         yield f"127.0.0.1:{client}"
     finally:
-        process.end()
+        process.terminate()
+        process.wait(STOP_SECONDS)
+        if reader.is_alive():
+            reader.join()
+        process.stdout.close()
 
 
 class Arena:
