@@ -50,6 +50,7 @@ kv = LazyGroup(
         "stop": (f"{STORE}:processes.stop", "stop one member"),
         "kill": (f"{STORE}:processes.kill", "kill -9 one member"),
         "reset": (f"{STORE}:processes.reset", "stop it and delete its data"),
+        "restore": ("kvstore.restore_command:restore", "a data directory from a snapshot, ours or etcd's"),
         "member": ("kvstore.command:member", "one member in the foreground, with etcd's flags"),
     },
 )
