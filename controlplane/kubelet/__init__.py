@@ -8,6 +8,7 @@
     starter.py     from a manifest to a StartRequest         podvolumes.py sources.py  volumes on disk, and what they show
     probes.py checks.py hooks.py   questions put to containers          statuswriter.py  tells the API, newest only
     server.py metrics.py   HTTPS: /containerLogs, /pods, /stats/summary, /metrics/resource, /healthz
+    streaming/     /exec, /attach, /portForward: WebSocket and SPDY, sessions, forwarded ports
     nodestatus.py registration.py   the Node, its status, its lease     agent.py  one node       service.py  run, run_many
     config.py command.py   KubeletConfig and `pilothouse kubelet`
 
@@ -19,7 +20,9 @@ For programs in containers
     A container is no security boundary here: it has the agent's rights.
 Promises: a container dies with its node; a status is told until the API has it; a pod's object is deleted only after its
 containers have ended. State is in the API alone: a restarted node reads back what it told, and starts its pods again.
-Not here: images, pod networks of their own, exec and attach (a later release), CPU limits, volumes other than emptyDir,
+Forwarded ports: looked for among the sockets of the pod's own processes: first at the pod's address, then at 0.0.0.0, then at
+127.0.0.1; another pod's port is never dialled.
+Not here: images, pod networks of their own, CPU limits, volumes other than emptyDir,
 configMap, secret, projected, downwardAPI and hostPath.
 """
 

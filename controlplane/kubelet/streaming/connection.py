@@ -7,7 +7,7 @@ from collections import deque
 from typing import Final, Protocol
 
 from controlplane.kubelet.streaming.spdy import Codec, Data, Frame, GoAway, Ping, SpdyError, SynReply
-from controlplane.kubelet.streaming.websocket import WebSocket, peer_closed
+from controlplane.kubelet.streaming.websocket import CLOSE_SECONDS, WebSocket
 
 READ_BYTES: Final = 64 * 1024
 
@@ -47,8 +47,14 @@ class RawBytes:
             await self._writer.drain()
 
     async def close(self) -> None:
-        """Wait for the peer to close; then the server closes."""
-        await peer_closed(self._reader)
+        """Wait for the peer to close first. Closing while it still sends (a ping is enough) would reset the connection,
+        and what it has not read yet would be lost."""
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while await self._reader.read(READ_BYTES):
+                    pass
+        except (OSError, TimeoutError):
+            return
 
 
 _: type[Bytes] = WebSocket  # SPDY inside binary messages: a message is some bytes, wherever frames begin

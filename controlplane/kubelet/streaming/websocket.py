@@ -30,17 +30,6 @@ def handshake(key: str, subprotocol: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-async def peer_closed(reader: asyncio.StreamReader) -> None:
-    """Until the peer closes, or CLOSE_SECONDS. Who closes first while the peer still sends (a ping is enough) resets the
-    connection, and what the peer has not read yet is lost."""
-    try:
-        async with asyncio.timeout(CLOSE_SECONDS):
-            while await reader.read(READ_BYTES):
-                pass
-    except (OSError, TimeoutError):
-        return
-
-
 class WebSocket:
     """One task receives; any task sends. Pings are answered while somebody receives."""
 
@@ -89,14 +78,18 @@ class WebSocket:
         await self._flush()
 
     async def close(self) -> None:
-        """Say good-bye and wait for the peer's."""
+        """Say good-bye and wait for the peer's, which comes when it has read all; what it says before is dropped."""
         try:
-            if self._protocol.state is State.OPEN:
-                self._protocol.send_close(NORMAL_CLOSURE)
-                await self._flush()
-        except (OSError, ProtocolError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                if self._protocol.state is State.OPEN:
+                    self._protocol.send_close(NORMAL_CLOSURE)
+                    await self._flush()
+                while self._protocol.close_rcvd is None and (data := await self._reader.read(READ_BYTES)):
+                    self._protocol.receive_data(data)
+                    self._protocol.events_received()
+                    await self._flush()
+        except (OSError, TimeoutError, ProtocolError):
             return
-        await peer_closed(self._reader)
 
     async def _flush(self) -> None:
         data = b"".join(self._protocol.data_to_send())

@@ -140,7 +140,3 @@ async def test_an_eviction_waits_for_its_budget(admin: ApiClient) -> None:
     assert (await admin.get(PODS, "p", "default"))["metadata"]["deletionTimestamp"]
     budget = await admin.get(POD_DISRUPTION_BUDGETS, "b", "default")
     assert budget["status"]["disruptionsAllowed"] == 0 and "p" in budget["status"]["disruptedPods"]
-
-
-async def test_exec_is_answered_as_by_a_server_that_lacks_it(admin: ApiClient) -> None:
-    assert (await admin.raw("POST", PODS.path("default", "p", "exec"))).status == 404
