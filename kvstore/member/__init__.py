@@ -4,7 +4,9 @@
     member.py      Member: the inbox, the turn
     waiters.py     proposals and reads that wait for their end
     upkeep.py      commits of the state, compaction of the log, snapshots out and in
-    membership.py  the table of members: names and URLs, replicated in the log
+    membership.py  the table of members that are wanted: names, URLs, learners; replicated in the log
+    changes.py     changes of it: checks, proposals, and how Raft's configuration follows;  `gone`: who was removed
+    bootstrap.py   a member's first moments: founds a cluster, joins one, or goes on alone (--force-new-cluster)
     envelope.py    the entry's data: kind, proposing member, request number, then the client's own bytes
     wire.py        messages as bytes (proto/kvstore/pb/raft.proto)
     transport.py   messages between members over kvstore.rpc; snapshots streamed in chunks;  links.py  its sending side
@@ -19,6 +21,7 @@ drives the same class.
     member.read(done: Callable[[Result], None])           linearizable barrier (ReadIndex, batched); Ok(None) = go
     member.status() -> MemberStatus                                  leader, term, indexes, role, members, is_learner
     member.on_leadership(callback)                              told (leader_id, term) after each change; 0: none
+    member.change_membership(change: Change, done)       add, remove, update, promote; Ok(tuple[MemberInfo, ...])
     member.transfer_leadership(to: int, done)                        MoveLeader; Failed(NOT_LEADER) elsewhere
     member.ask(to, subject: str, payload: bytes, done: Callable[[bytes | None], None])    one question to another member
     member.answer(subject, handler: Callable[[bytes, Callable[[bytes], None]], None])     how this member answers it

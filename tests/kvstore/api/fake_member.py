@@ -7,6 +7,7 @@ from collections.abc import Callable
 from random import Random
 
 from kvstore.api import ApiLimits, AuthOptions, Services
+from kvstore.member.membership import Change
 from kvstore.member.ports import NO_LEADER, UNAVAILABLE, Done, Failed, MemberInfo, MemberStatus, Ok
 from kvstore.mvcc import layout
 from kvstore.mvcc.state import StateMachine
@@ -103,6 +104,9 @@ class FakeMember:
     def transfer_leadership(self, to: int, done: Done) -> None:
         self.elect(to)
         done(Ok(None))
+
+    def change_membership(self, change: Change, done: Done) -> None:
+        done(Ok(self.status().members))
 
     def ask(self, to: int, subject: str, payload: bytes, done: Callable[[bytes | None], None]) -> None:
         loop = asyncio.get_running_loop()

@@ -95,7 +95,7 @@ def conversation(cluster: Servers) -> list[str]:
     said.append(cluster.refused("one", "member", "update", learner, f"--peer-urls={cluster.peers['one']}"))
     said.append(cluster.refused("one", "member", "promote", learner))
     # not of the learner: etcd 3.4 makes it a voter by that
-    said.append(cluster.ok("one", "member", "update", first, f"--peer-urls={cluster.peers['one']}").split(" ")[2])
+    said.append(cluster.ok("one", "member", "update", first, f"--peer-urls={cluster.peers['one']}").split()[2])
     cluster.ok("one", "put", "key", "value")
     cluster.start("two", ("one", "two"), "existing", waits=False)
     cluster.until("key\nvalue\n", "two", "get", "key", "--consistency=s")
