@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from controlplane.kubelet.streaming.connection import RawBytes, SpdyConnection
-from controlplane.kubelet.streaming.spdy import Codec, Data, SynReply, SynStream
+from controlplane.kubelet.streaming.spdy import Codec, Data, Ping, SynReply, SynStream
 from controlplane.objects.kinds import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, PODS, SERVICE_ACCOUNTS
 from tests.controlplane.apiserver.conftest import Api
 from tests.controlplane.apiserver.pki import Authority
@@ -171,6 +171,23 @@ async def test_spdy_is_passed_through_as_well(api: Api, node: Node, admin: User)
         heard.append(frame)
     assert heard[:3] == [SynReply(1), SynReply(3), SynReply(5)]
     assert Data(3, b"hello there\n") in heard
+    writer.transport.abort()
+
+
+async def test_a_client_that_pings_and_reads_late_gets_every_byte(api: Api, node: Node, admin: User) -> None:
+    await node.start("sleep", "60")
+    path = f"{POD_PATH}/exec?command=head&command=-c&command=3000000&command=/dev/zero&stdout=true"
+    version = "v4.channel.k8s.io"
+    upgrade = {"connection": "Upgrade", "upgrade": "SPDY/3.1", "X_Stream_Protocol_Version": version}
+    _, (reader, writer) = await admin.ask(api.server, "POST", path, **upgrade, content_length="0")
+    connection = SpdyConnection(RawBytes(reader, writer))
+    for number, kind in ((1, "error"), (3, "stdout")):
+        await connection.send(SynStream(number, {"streamtype": kind}))
+    size = 0
+    while (frame := await connection.receive()) is not None:
+        await connection.send(Ping(1))
+        size += len(frame.data) if isinstance(frame, Data) and frame.stream == 3 else 0
+    assert size == 3_000_000
     writer.transport.abort()
 
 
