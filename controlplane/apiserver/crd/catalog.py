@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from controlplane.apiserver.crd.definition import CustomResource, Definition, Version
 from controlplane.objects.scheme import ResourceInfo, Scheme, Subresource
@@ -91,14 +92,24 @@ def _info(definition: Definition, version: Version) -> tuple[ResourceInfo, Raw]:
     return info, _definitions(resource, version, list_kind)
 
 
+# What a definition adds to a scheme; the scheme is made anew at every change of any definition.
+_KNOWN: Final[WeakKeyDictionary[Definition, list[tuple[ResourceInfo, Raw]]]] = WeakKeyDictionary()
+
+
+def _served(definition: Definition) -> list[tuple[ResourceInfo, Raw]]:
+    found = _KNOWN.get(definition)
+    if found is None:
+        found = [_info(definition, version) for version in definition.versions if version.served]
+        _KNOWN[definition] = found
+    return found
+
+
 def scheme_with(base: Scheme, definitions: Iterable[Definition]) -> Scheme:
     """The built-in scheme and every served version of these definitions."""
     infos: list[ResourceInfo] = []
     schemas: Raw = {}
     for definition in definitions:
-        for version in definition.versions:
-            if version.served:
-                info, found = _info(definition, version)
-                infos.append(info)
-                schemas |= found
+        for info, found in _served(definition):
+            infos.append(info)
+            schemas |= found
     return base.with_resources(infos, schemas) if infos else base

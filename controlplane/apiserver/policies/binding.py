@@ -104,4 +104,4 @@ async def parameters(told: Attributes, found: Met) -> list[Object | None]:
 def _is_meant(reference: Object, key: bytes, labels: Any) -> bool:
     if reference.get("name"):
         return key.decode().rsplit("/", 1)[1] == reference["name"]
-    return selectors.from_selector(reference.get("selector") or {}).matches(labels)
+    return bool(selectors.from_selector(reference.get("selector") or {}).matches(labels))
