@@ -64,7 +64,6 @@ _PATHS = {
     "Election": {name: f"election/{name.lower()}" for name in ("Campaign", "Proclaim", "Leader", "Observe", "Resign")},
 }
 _FILES = (rpc_pb2, lock_pb2, election_pb2)
-_STAYS_OPEN = "/etcdserverpb.Watch/Watch"  # its body is all the client has to say, and not the end of the stream
 
 _HTTP_STATUS: Mapping[int, int] = {
     Code.OK: 200,
@@ -137,11 +136,7 @@ class Gateway:
         except ValueError as error:
             return _error(400, Code.INVALID_ARGUMENT, str(error))
         exchange = _Exchange(method, request, asyncio.get_running_loop())
-        exchange.call.start(
-            self._routes.get(method.path),
-            messages,
-            half_close=method.path != _STAYS_OPEN,
-        )
+        exchange.call.start(self._routes.get(method.path), messages)
         return await (exchange.stream() if method.is_streaming else exchange.unary())
 
 

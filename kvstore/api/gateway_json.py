@@ -16,7 +16,10 @@ from google.protobuf.message import Message
 __all__ = ["parse_requests", "to_json"]
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
-MAX_DEPTH = 32  # of transactions in transactions
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_BRACKET = re.compile(r"[\[\]{}]")
+MAX_DEPTH = 32  # of messages in messages, such as transactions in transactions
+MAX_JSON_DEPTH = 4 * MAX_DEPTH
 
 
 def parse_requests(request: type[Message], body: bytes, *, many: bool) -> list[bytes]:
@@ -43,18 +46,27 @@ def to_json(message: Message) -> dict[str, Any]:
 
 
 def _documents(text: str) -> Iterator[dict[str, Any]]:
+    if _depth(text) > MAX_JSON_DEPTH:  # before the parser finds out by an exhausted stack
+        raise ValueError("the JSON is nested too deep")
     decoder, position = json.JSONDecoder(), 0
     while True:
         position += len(text[position:]) - len(text[position:].lstrip())
         if position == len(text):
             return
-        try:
-            found, position = decoder.raw_decode(text, position)
-        except RecursionError as error:
-            raise ValueError("the JSON is nested too deep") from error
+        found, position = decoder.raw_decode(text, position)
         if not isinstance(found, dict | None):
             raise ValueError("a JSON object is needed")
         yield found or {}
+
+
+def _depth(text: str) -> int:
+    if text.count("{") + text.count("[") <= MAX_JSON_DEPTH:  # nearly every request
+        return 0
+    depth = deepest = 0
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _check(descriptor: Descriptor, found: object, depth: int) -> None:

@@ -52,8 +52,8 @@ class LocalCall:
         self._cancel_callback: Callable[[], None] | None = None
         self._drain_callbacks: list[Callable[[], None]] = []
 
-    def start(self, route: Unary | Streaming | None, messages: Iterable[bytes], *, half_close: bool = True) -> None:
-        """Hand the request to its handler. With `half_close` False the stream goes on, as a watch must."""
+    def start(self, route: Unary | Streaming | None, messages: Iterable[bytes]) -> None:
+        """Hand the request to its handler; of a stream, all that the client will say."""
         if route is None:
             self.fail(Code.UNIMPLEMENTED, f"unknown method {self.path}")
         elif isinstance(route, Unary):
@@ -63,7 +63,7 @@ class LocalCall:
             for message in messages:
                 if self.is_open:
                     receiver.on_message(message)
-            if self.is_open and half_close:
+            if self.is_open:
                 receiver.on_half_close()
 
     def as_call(self) -> Call:

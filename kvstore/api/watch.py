@@ -77,8 +77,7 @@ class _WatchStream:
             self._progress()
 
     def on_half_close(self) -> None:
-        self.on_cancel()
-        self._call.finish()
+        """The client has no more to ask, and listens: as in etcd, its watchers stay."""
 
     def on_cancel(self) -> None:
         if self._is_open:

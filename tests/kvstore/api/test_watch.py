@@ -222,3 +222,12 @@ async def test_watchers_go_on_after_the_state_was_replaced(served: FakeServer) -
         other.state.commit()
         served.state.restore(other.state.snapshot())
     assert told(await client.receive()) == [(3, b"a", b"2"), (4, b"a", b"3")]
+
+
+async def test_a_client_that_has_no_more_to_ask_still_hears(served: FakeServer) -> None:
+    watch = WatchClient(served.channel)
+    watch.create(b"a")
+    watch.stream.half_close()
+    assert (await watch.receive()).created
+    await call(served.channel, "KV/Put", rpc.PutRequest(key=b"a"))
+    assert (await watch.receive()).events[0].kv.key == b"a"

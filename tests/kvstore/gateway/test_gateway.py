@@ -246,6 +246,32 @@ async def test_a_timeout_header_ends_a_call_that_waits(http: Http) -> None:
     assert (status, answer["code"]) == (504, 4)
 
 
+async def test_with_auth_on_a_token_in_the_authorization_header_opens_what_its_user_may_touch(http: Http) -> None:
+    for path, body in (
+        ("user/add", {"name": "root", "password": "r"}),
+        ("role/add", {"name": "root"}),
+        ("user/grant", {"user": "root", "role": "root"}),
+        ("user/add", {"name": "ann", "password": "a"}),
+        ("role/add", {"name": "doors"}),
+        ("role/grant", {"name": "doors", "perm": {"permType": 2, "key": b64("door/"), "range_end": b64("door0")}}),
+        ("user/grant", {"user": "ann", "role": "doors"}),
+        ("enable", {}),
+    ):
+        assert (await http.ask(f"/v3/auth/{path}", body))[0] == 200, path
+    status, answer = await http.ask("/v3/kv/range", {"key": b64("a")})
+    assert (status, answer["message"]) == (400, "etcdserver: user name is empty")
+    token = (await http.ask("/v3/auth/authenticate", {"name": "ann", "password": "a"}))[1]["token"]
+    assert (await http.ask("/v3/kv/put", {"key": b64("door/1")}, Authorization=token))[0] == 200
+    assert (await http.ask("/v3/kv/deleterange", {"key": b64("door/1")}, Authorization=token))[0] == 200
+    assert (await http.ask("/v3/kv/put", {"key": b64("a")}, Authorization=token))[0] == 403
+    assert (await http.ask("/v3/maintenance/snapshot", {}, Authorization=token))[0] == 403
+    locked = (await http.ask("/v3/lock/lock", {"name": b64("door")}, Authorization=token))[1]
+    assert base64.b64decode(locked["key"]).startswith(b"door/")
+    status, answer = await http.ask("/v3/lock/lock", {"name": b64("window")}, Authorization=token)
+    assert (status, answer["code"], answer["message"]) == (500, 2, "etcdserver: permission denied")
+    assert (await http.ask("/v3/lock/lock", {"name": b64("door")}))[1]["message"] == "etcdserver: user name is empty"
+
+
 def test_every_rpc_of_etcd_but_the_newest_stream_has_a_path() -> None:
     served = {method.path for method in Gateway({})._methods.values()}
     for service in rpc_pb2.DESCRIPTOR.services_by_name.values():

@@ -52,7 +52,8 @@ class Running:
 
     def control(self, *arguments: str, client: str = "client", seconds: int = 5) -> subprocess.CompletedProcess[str]:
         endpoints = ",".join(f"https://127.0.0.1:{port}" for port in self.ports)
-        command = [ETCDCTL, f"--endpoints={endpoints}", f"--cacert={self.folder.path / 'ca.pem'}", f"--command-timeout={seconds}s"]
+        authority = self.folder.path / "ca.pem"
+        command = [ETCDCTL, f"--endpoints={endpoints}", f"--cacert={authority}", f"--command-timeout={seconds}s"]
         if client:
             command += [f"--cert={self.folder.path / client}.pem", f"--key={self.folder.path / client}.key"]
         return subprocess.run(
