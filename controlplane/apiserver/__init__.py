@@ -8,8 +8,8 @@
     admission/      mutate and validate, one plugin a file  verbs/          one verb a file
     storage/        objects in the store: compare-and-swap, pages, watch cache; `backend.py` is the port to the store
     registry/       per-kind strategy: what create, update and delete do; pipeline.py is the order of the steps
-    subresources/   status, scale, binding, log, token, eviction, proxy, reviews, one a file; streaming.py and tunnel.py
-                    pass exec, attach and port-forward through to kubelets, whatever protocol is spoken inside
+    subresources/   status, scale, binding, log, token, eviction, proxy, reviews, one a file
+    tunnel.py       an upgraded connection (exec, attach, port-forward, proxied WebSockets) passed through as it is
     nodemetrics/    metrics.k8s.io, measured from the kubelets when somebody asks
     crd/            custom resources: definitions, versions, schemas, removal
     cel/            the language of rules, by an optional library

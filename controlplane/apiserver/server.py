@@ -132,7 +132,7 @@ class HttpServer:
             app,
             interface="asgi3",
             lifespan="off",
-            ws="none",  # upgraded connections are passed to kubelets as they are, see subresources/tunnel.py
+            ws="none",  # upgraded connections are passed to kubelets as they are, see tunnel.py
             log_config=None,
             log_level="warning",
             access_log=False,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from controlplane.apiserver import tunnel
 from controlplane.apiserver.authz.attributes import Attributes
 from controlplane.apiserver.context import Answer, Context, Result, SendChunk, Stream
 from controlplane.apiserver.storage import layout
 from controlplane.apiserver.storage.codec import Object
-from controlplane.apiserver.subresources import kubelets, tunnel
+from controlplane.apiserver.subresources import kubelets
 from controlplane.machinery.http import ResponseStream
 from controlplane.objects import status
 from controlplane.objects.kinds import ENDPOINTS, NODES, PODS, SERVICES, Resource

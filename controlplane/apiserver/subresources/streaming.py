@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote, urlencode
 
+from controlplane.apiserver import tunnel
 from controlplane.apiserver.authz.attributes import Attributes
 from controlplane.apiserver.context import Context, Result
 from controlplane.apiserver.request import is_true, repeated
 from controlplane.apiserver.storage.codec import Object
-from controlplane.apiserver.subresources import kubelets, tunnel
+from controlplane.apiserver.subresources import kubelets
 from controlplane.apiserver.subresources.log import container_of
 from controlplane.apiserver.verbs import get
 from controlplane.objects import status
