@@ -103,5 +103,5 @@ async def parameters(told: Attributes, found: Met) -> list[Object | None]:
 
 def _is_meant(reference: Object, key: bytes, labels: Any) -> bool:
     if reference.get("name"):
-        return key.decode().rsplit("/", 1)[1] == reference["name"]
+        return bool(key.decode().rsplit("/", 1)[1] == reference["name"])
     return bool(selectors.from_selector(reference.get("selector") or {}).matches(labels))
