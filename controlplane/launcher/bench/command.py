@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import signal
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -56,7 +57,10 @@ def kv(measures: str, rounds: int, requests: int, keys: int, watchers: int, peer
         raise LauncherError(f"no {peer} found to compare with (Debian: etcd-server; --peer names another)")
     with tempfile.TemporaryDirectory(prefix="pilothouse-bench-") as name:
         options = Options(requests, keys, watchers, Path(name))
-        results = _run([known[name] for name in names], rounds, options, program)
+        try:
+            results = _run([known[name] for name in names], rounds, options, program)
+        except asyncio.CancelledError as error:
+            raise LauncherError("stopped before the end; nothing is left behind") from error
     if output == "json":
         click.echo(json.dumps([asdict(result) for result in results], indent=2))
     else:
@@ -93,6 +97,9 @@ def _run(measures: Sequence[Measure], rounds: int, options: Options, program: st
 
 
 async def _compare(measures: Sequence[Measure], rounds: int, options: Options, program: str) -> list[Result]:
+    work = asyncio.current_task()
+    assert work is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)  # no process is left behind
     systems = [System("ours", OURS_COMMAND, options.folder), System("peer", [program], options.folder)]
     try:
         for system in systems:

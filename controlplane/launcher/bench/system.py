@@ -104,11 +104,11 @@ class System:
             raise LauncherError(f"{self.name}: no leader within {START_SECONDS:.0f} s") from error
 
     async def stop(self) -> None:
+        for member in self.members:
+            member.end(signal.SIGKILL)
         for channel in self._channels.values():
             await channel.close()
         self._channels.clear()
-        for member in self.members:
-            member.end(signal.SIGKILL)
 
     def channel(self, member: Member) -> Channel:
         return self._channels.setdefault(member.endpoint, Channel(member.endpoint))
