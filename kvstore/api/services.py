@@ -66,9 +66,7 @@ class Services:
     ) -> None:
         access = _make_access(member, state, loop, auth or AuthOptions(), secrets or SystemRandom(), wall_clock)
         node = Node(member, state, limits, access)
-        self._loop = loop
-        self._random = random
-        self._limits = limits
+        self._loop, self._random, self._limits = loop, random, limits
         self._is_stopped = False
         self.hub = WatchHub(state, loop.call_soon)
         self.lessor = Lessor(node, loop.time, loop.call_later)

@@ -118,7 +118,7 @@ def exported_again(state: StateMachine) -> list[tuple[bytes, bytes]]:
 
 
 TestRoundTrip = RoundTrip.TestCase
-TestRoundTrip.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestRoundTrip.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 
 
 def written(*requests: tuple[bytes, object]) -> tuple[MemoryStore, StateMachine]:

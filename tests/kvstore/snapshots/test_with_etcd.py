@@ -154,6 +154,7 @@ def test_a_snapshot_of_etcd_is_restored_by_us(release: Release, tmp_path: Path) 
         save(endpoint, tmp_path / "again", before["revision"] + 1)
 
 
+@pytest.mark.slow
 @every_release
 def test_by_default_no_client_of_the_old_cluster_sees_revisions_go_back(release: Release, tmp_path: Path) -> None:
     with serving([release.server], tmp_path / "etcd", release.ready_text, *CLUSTER) as endpoint:
