@@ -10,6 +10,7 @@
     codec.py        the only file that imports msgpack
     data_dir.py     layout, lock file (a second process gets DataDirectoryInUse), identity of the member
 
-Errors: DataDirectoryInUse, CorruptLog (a checksum did not match), StoreFull (map or disk is full); BadBoltFile, BadHash
+Errors: DataDirectoryInUse, CorruptLog (a checksum did not match), StoreFull (map or disk is full),
+DamagedStore (the state's files are damaged, or were copied in part); BadBoltFile, BadHash
 (what is restored is no snapshot, or a damaged one). Anything else is our bug.
 """
