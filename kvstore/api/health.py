@@ -10,6 +10,7 @@ from kvstore.api.decoding import decode
 from kvstore.api.node import CLUSTER_VERSION, SERVER_VERSION, Node
 from kvstore.member.ports import Failed, Result
 from kvstore.pb.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from kvstore.pb.rpc_pb2 import CORRUPT, AlarmType
 from kvstore.rpc import Call, Http1Request, Http1Response, Receiver, Streaming, Unary
 
 __all__ = ["HealthService"]
@@ -27,6 +28,10 @@ async def _is_alive(node: Node) -> str | None:
     """The loop turns and the state answers: that is what a local read shows."""
     node.state.newest(b"\0")
     return None
+
+
+async def _is_sound(node: Node) -> str | None:
+    return "alarm activated: CORRUPT" if node.state.listed_alarms(CORRUPT) else None
 
 
 async def _is_linearizable(node: Node) -> str | None:
@@ -47,7 +52,7 @@ async def _is_voter(node: Node) -> str | None:
 
 _LIVE_CHECKS: dict[str, Check] = {"serializable_read": _is_alive}
 _READY_CHECKS: dict[str, Check] = {
-    "data_corruption": _is_alive,
+    "data_corruption": _is_sound,
     "serializable_read": _is_alive,
     "linearizable_read": _is_linearizable,
     "non_learner": _is_voter,
@@ -101,10 +106,13 @@ class HealthService:
         return Http1Response(404, _PLAIN, b"404 page not found\n")
 
     async def _health(self, request: Http1Request) -> Http1Response:
-        reason = ""
-        if not self._node.member.leader:
+        query = parse_qs(request.query)
+        excluded = set(query.get("exclude", []))
+        raised = {AlarmType.Name(one.alarm) for one in self._node.state.listed_alarms()} - excluded
+        reason = f"ALARM {min(raised)}" if raised else ""
+        if not reason and not self._node.member.leader:
             reason = _NO_LEADER_REASON
-        elif parse_qs(request.query).get("serializable", ["false"])[0] != "true":
+        elif not reason and query.get("serializable", ["false"])[0] != "true":
             failure = await _is_linearizable(self._node)
             reason = "" if failure is None else f"RANGE ERROR:{failure}"
         answer = {"health": "false" if reason else "true", "reason": reason}

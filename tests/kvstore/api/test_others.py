@@ -113,3 +113,14 @@ async def test_the_metrics_have_etcds_names(served: FakeServer) -> None:
     assert values["etcd_server_has_leader"] == "1"
     assert values["etcd_debugging_mvcc_current_revision"] == "1"
     assert 'etcd_server_version{server_version="3.7.0"}' in values
+
+
+async def test_alarms_make_a_member_unhealthy_unless_they_are_excluded(served: FakeServer) -> None:
+    for alarm in (rpc.NOSPACE, rpc.CORRUPT):
+        raised = rpc.AlarmRequest(action=rpc.AlarmRequest.ACTIVATE, memberID=MEMBER_ID, alarm=alarm)
+        await call(served.channel, "Maintenance/Alarm", raised)
+    assert await http(served, "/health") == (503, '{"health":"false","reason":"ALARM CORRUPT"}')
+    assert (await http(served, "/health?exclude=CORRUPT"))[1] == '{"health":"false","reason":"ALARM NOSPACE"}'
+    assert (await http(served, "/health?exclude=CORRUPT&exclude=NOSPACE"))[0] == 200
+    assert (await http(served, "/readyz"))[0] == 503
+    assert (await http(served, "/readyz?exclude=data_corruption"))[0] == 200
