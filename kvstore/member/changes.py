@@ -155,8 +155,8 @@ class Changes:
         return None if self._answering() >= self.table.voters() else UNHEALTHY
 
     def _refuse_to_remove(self, subject: int, voters: frozenset[int], started: set[int]) -> Failed | None:
-        if self.table.is_learner(subject):
-            return None
+        if subject not in voters:
+            return None  # a learner costs no quorum; who is unknown is refused when the change is applied
         others = voters - {subject}
         if not others or len(started - {subject}) < len(others) // 2 + 1:
             return NOT_ENOUGH_STARTED
