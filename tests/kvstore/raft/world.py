@@ -80,6 +80,7 @@ class World:
         self.answers: list[tuple[int, int]] = []
         self.trace: Callable[[str], None] = lambda line: None
         self.slow_disks: set[int] = set()
+        self.draining: set[int] = set()
         self.commands: dict[bytes, int] = {}  # command -> where it was applied
         self.marks: dict[int, SnapshotMark] = {}
         start = SnapshotMark(0, 0, make_configuration(range(1, size + 1)))
@@ -139,9 +140,11 @@ class World:
             node.pending[-1][1].extend(promises)
         else:
             self.network += promises
-        if member not in self.slow_disks:
+        if member not in self.slow_disks and member not in self.draining:
+            self.draining.add(member)  # the steps that follow add to `pending`: not one call deeper for each
             while node.pending:
                 self.finish_fsync(member)
+            self.draining.discard(member)
 
     def finish_fsync(self, member: int) -> None:
         """The oldest fsync of `member` ends."""
