@@ -62,7 +62,7 @@ e2e: tools
 test: unit e2e
 
 test-all: tools
-	@$(BIN)/python -m pytest -m 'not benchmark' --timeout=1800 $(PYTEST_FLAGS)
+	@PILOTHOUSE_EXPLORE=1 $(BIN)/python -m pytest -m 'not benchmark' --timeout=1800 $(PYTEST_FLAGS)
 
 lint: dev
 	@$(BIN)/ruff check .

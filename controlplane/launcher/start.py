@@ -124,8 +124,12 @@ def wait_until_ready(directory: DataDirectory, plan: AnyPlan, news: Any) -> None
             if not line:
                 names = ", ".join(sorted(waiting))
                 if readable:
-                    raise LauncherError(f"the start failed: {last_line(directory, 'supervisor')} ({directory.log('supervisor')})")
-                raise LauncherError(f"not ready after {START_TIMEOUT_SECONDS:.0f} s: {names}; logs are in {directory.logs}")
+                    raise LauncherError(
+                        f"the start failed: {last_line(directory, 'supervisor')} ({directory.log('supervisor')})"
+                    )
+                raise LauncherError(
+                    f"not ready after {START_TIMEOUT_SECONDS:.0f} s: {names}; logs are in {directory.logs}"
+                )
             change = json.loads(line)
             if change["state"] == "exited":
                 name = change["name"]

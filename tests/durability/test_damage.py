@@ -65,10 +65,8 @@ def largest(folder: Path) -> Path:
 HALVES: dict[str, Callable[[Path], object]] = {
     "the log is missing": lambda data: shutil.rmtree(data / "log"),
     "the log is empty": lambda data: largest(data / "log").unlink(),
-    "the state is missing": lambda data: shutil.rmtree(data / "state"),
     "the log is cut in half": lambda data: cut_in_half(largest(data / "log")),
     "the state is cut in half": lambda data: cut_in_half(largest(data / "state")),
-    "the state is empty": lambda data: largest(data / "state").write_bytes(b""),
     "the identity is empty": lambda data: (data / "identity.json").write_bytes(b""),
     "the identity is no identity": lambda data: (data / "identity.json").write_bytes(b"{}"),
 }
@@ -80,6 +78,25 @@ async def test_a_half_copied_directory_is_refused(member: Member, damage: str) -
     await member.end(signal.SIGTERM)
     HALVES[damage](member.data)
     assert str(member.data) in await refusal(member)
+
+
+LOST_STATES: dict[str, Callable[[Path], object]] = {
+    "missing": lambda data: shutil.rmtree(data / "state"),
+    "empty": lambda data: largest(data / "state").write_bytes(b""),
+}
+
+
+@pytest.mark.parametrize("loss", LOST_STATES)
+async def test_a_lost_state_is_refused_or_made_anew_whole(member: Member, loss: str) -> None:
+    """Which of the two depends on what the log still holds: its segments go only when all of their entries may."""
+    writer = await fill(member, 200)
+    await member.end(signal.SIGTERM)
+    LOST_STATES[loss](member.data)
+    if await member.start():
+        await writer.check()
+    else:
+        assert await member.end() == 1
+        assert str(member.data) in member.words().splitlines()[-1]
 
 
 async def test_a_state_that_was_lost_is_made_anew_from_a_whole_log(member: Member) -> None:

@@ -4,12 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
-from hypothesis import settings
 
 from kvstore.rpc import Call, Code, Http1Request, Http1Response, Limits, Server, Streaming, Unary
-
-settings.register_profile("shared machine", deadline=None)  # examples are never slow; the machine sometimes is
-settings.load_profile("shared machine")
 
 
 class Echo:

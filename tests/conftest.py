@@ -1,0 +1,18 @@
+"""One profile of hypothesis for all tests: the examples are quick, the machine that runs them may be busy.
+
+`make test` tries the same examples in every run, so that a red run is about the change; `make test-all` explores.
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "pilothouse",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    derandomize="PILOTHOUSE_EXPLORE" not in os.environ,
+    database=None,
+    print_blob=True,
+)
+settings.load_profile("pilothouse")
