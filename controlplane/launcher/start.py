@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from controlplane.launcher.plan import AnyPlan, Plan, plan_from_document
@@ -17,6 +17,7 @@ from controlplane.launcher.state import DataDirectory, LauncherError, ProcessSta
 
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 75.0
+NEWS_BYTES = 65536
 
 
 def plan_for(directory: DataDirectory, wanted: AnyPlan, given: set[str]) -> AnyPlan:
@@ -74,12 +75,13 @@ def bring_up(
     os.close(write_end)
     os.close(lock)
     try:
-        with os.fdopen(read_end) as news:
-            wait_until_ready(directory, plan, news)
+        wait_until_ready(directory, plan, read_end)
         after()
     except BaseException:
         stop_supervisor(pid)
         raise
+    finally:
+        os.close(read_end)
     if foreground:
         stay(pid)
 
@@ -112,25 +114,12 @@ def supervise(directory: DataDirectory, plan: AnyPlan, restart: bool, news: int,
         os._exit(code)
 
 
-def wait_until_ready(directory: DataDirectory, plan: AnyPlan, news: Any) -> None:
+def wait_until_ready(directory: DataDirectory, plan: AnyPlan, news: int) -> None:
     """Read the supervisor's news until all processes are ready; raise LauncherError when one ends or time runs out."""
     waiting = {component.name for component in plan.components()}
     total = len(waiting)
-    deadline = time.monotonic() + START_TIMEOUT_SECONDS
     with Progress("starting", total) as progress:
-        while waiting:
-            readable, _, _ = select.select([news], [], [], max(0.0, deadline - time.monotonic()))
-            line = news.readline() if readable else ""
-            if not line:
-                names = ", ".join(sorted(waiting))
-                if readable:
-                    raise LauncherError(
-                        f"the start failed: {last_line(directory, 'supervisor')} ({directory.log('supervisor')})"
-                    )
-                raise LauncherError(
-                    f"not ready after {START_TIMEOUT_SECONDS:.0f} s: {names}; logs are in {directory.logs}"
-                )
-            change = json.loads(line)
+        for change in changes(directory, news, waiting):
             if change["state"] == "exited":
                 name = change["name"]
                 raise LauncherError(
@@ -139,6 +128,23 @@ def wait_until_ready(directory: DataDirectory, plan: AnyPlan, news: Any) -> None
             if change["state"] == "ready":
                 waiting.discard(change["name"])
                 progress.step(total - len(waiting), change["name"])
+
+
+def changes(directory: DataDirectory, news: int, waiting: set[str]) -> Iterator[dict[str, Any]]:
+    """Yield what comes through the pipe, all lines of one read before the next wait, while `waiting` is not empty."""
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    rest = b""
+    while waiting:
+        readable, _, _ = select.select([news], [], [], max(0.0, deadline - time.monotonic()))
+        if not readable:
+            names = ", ".join(sorted(waiting))
+            raise LauncherError(f"not ready after {START_TIMEOUT_SECONDS:.0f} s: {names}; logs are in {directory.logs}")
+        data = os.read(news, NEWS_BYTES)
+        if not data:
+            why = last_line(directory, "supervisor")
+            raise LauncherError(f"the start failed: {why} ({directory.log('supervisor')})")
+        *lines, rest = (rest + data).split(b"\n")
+        yield from map(json.loads, lines)
 
 
 def last_line(directory: DataDirectory, name: str) -> str:

@@ -46,8 +46,33 @@ async def identified(config: MemberConfig, directory: DataDirectory, context: ss
         raise WrongDataDirectory(f"--force-new-cluster needs the data of a member; {directory.path} has none")
     if config.initial_cluster_state == "existing":
         return await _join(config, directory, context)
+    await _refuse_amnesia(config, directory, context)
     directory.identify(Identity(config.cluster_id, config.member_id, config.name))
     return config
+
+
+async def _refuse_amnesia(config: MemberConfig, directory: DataDirectory, context: ssl.SSLContext | None) -> None:
+    """A founder without data, whom its peers know as one that has run, has lost its votes: it must not vote again."""
+
+    async def ask(url: str) -> bytes:
+        try:
+            return await _ask(url, context)
+        except (RpcError, ValueError):
+            return b""  # not there yet, as at every first start
+
+    urls = [url for name, url in config.initial_cluster if name != config.name]
+    for answer in filter(None, await asyncio.gather(*map(ask, urls))):
+        cluster_id, packed = codec.unpack(answer)
+        row = _own_row(decode_membership(packed).listed(), config.initial_advertise_peer_urls)
+        if cluster_id == config.cluster_id and row is not None and row.client_urls:  # it has published itself
+            raise _has_run_before(row, directory)
+
+
+def _has_run_before(row: MemberInfo, directory: DataDirectory) -> CannotJoin:
+    return CannotJoin(
+        f"member {row.member_id:x} ({row.name}) has run before, and {directory.path} has none of its data: "
+        "remove it from the cluster and add it again"
+    )
 
 
 async def _join(config: MemberConfig, directory: DataDirectory, context: ssl.SSLContext | None) -> MemberConfig:
@@ -66,8 +91,7 @@ async def _join(config: MemberConfig, directory: DataDirectory, context: ssl.SSL
             if row is None:
                 reasons[url] = f"no member has the peer URLs {','.join(config.initial_advertise_peer_urls)}"
             elif row.name:
-                raise CannotJoin(f"member {row.member_id:x} ({row.name}) has run before, and {directory.path} has none of "
-                                 "its data: remove it from the cluster and add it again")
+                raise _has_run_before(row, directory)
             else:
                 identity = Identity(cluster_id, row.member_id, config.name)
                 directory.keep_founding_table(packed)

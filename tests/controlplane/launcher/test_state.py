@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.launcher.plan import StorePlan
-from controlplane.launcher.start import check_addresses, plan_for
+from controlplane.launcher.start import check_addresses, plan_for, wait_until_ready
 from controlplane.launcher.state import DataDirectory, LauncherError, ProcessState, alive, start_time_of
 
 
@@ -67,3 +67,22 @@ def test_the_first_plan_is_kept_and_an_option_against_it_is_refused(directory: D
     assert plan_for(directory, StorePlan(), set()) == first
     with pytest.raises(LauncherError, match="was made with --members 3"):
         plan_for(directory, StorePlan(members=5), {"members"})
+
+
+def news(*lines: str) -> int:
+    """A pipe that holds what a supervisor wrote, and stays open."""
+    read_end, write_end = os.pipe()
+    os.write(write_end, "".join(f"{line}\n" for line in lines).encode())
+    return read_end
+
+
+def test_news_that_come_together_are_all_heard(directory: DataDirectory) -> None:
+    ready = [f'{{"name": "kv-{index}", "state": "ready", "exit": ""}}' for index in range(3)]
+    wait_until_ready(directory, StorePlan(members=3), news(*ready))
+
+
+def test_a_process_that_ends_while_starting_is_named_with_its_last_words(directory: DataDirectory) -> None:
+    directory.log("kv-1").write_text("first\nthe disk is on fire\n")
+    ended = '{"name": "kv-1", "state": "exited", "exit": "code 1"}'
+    with pytest.raises(LauncherError, match=r"kv-1 ended with code 1 while starting: the disk is on fire"):
+        wait_until_ready(directory, StorePlan(members=3), news(ended))

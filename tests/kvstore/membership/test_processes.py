@@ -1,5 +1,6 @@
 """Changes of membership on real processes, asked for by etcdctl; where it matters, the same is asked of a real etcd."""
 
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -166,6 +167,17 @@ def test_a_member_that_was_removed_while_it_was_down_learns_so_when_it_comes_bac
     again = ours.start(gone, ("one", "two", "three"), "new", waits=False)
     assert again.exit_code() in (0, 1)
     assert "permanently removed" in ours.log(gone)
+
+
+def test_a_founder_that_lost_its_disk_does_not_vote_again(ours: Servers) -> None:
+    """It has forgotten its votes: as a new member of that name it could elect two leaders of one term."""
+    ours.found("one", "two", "three")
+    ours.end("three", signal.SIGKILL)
+    shutil.rmtree(ours.directory / "three")
+    again = ours.start("three", ("one", "two", "three"), "new", waits=False)
+    assert again.exit_code() == 1
+    assert "has run before" in ours.log("three")
+    ours.ok("one", "put", "still", "there")
 
 
 @pytest.mark.slow  # it tries for ten seconds: a peer may not have heard of it yet
