@@ -109,7 +109,7 @@ class Servers:
         raise AssertionError((arguments, text))
 
     def ok(self, at: str, *arguments: str) -> str:
-        """Ask until it is done: a member that was heard too long ago (a busy machine) makes the cluster unhealthy for a moment."""
+        """Ask until it is done: a member heard too long ago (a busy machine) makes the cluster unhealthy for a moment."""
         for _ in range(100):
             done = self.etcdctl(at, *arguments)
             if "unhealthy cluster" not in done.stderr:

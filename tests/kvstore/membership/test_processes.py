@@ -172,6 +172,7 @@ def test_a_member_that_was_removed_while_it_was_down_learns_so_when_it_comes_bac
 def test_a_founder_that_lost_its_disk_does_not_vote_again(ours: Servers) -> None:
     """It has forgotten its votes: as a new member of that name it could elect two leaders of one term."""
     ours.found("one", "two", "three")
+    ours.until(ours.endpoint("three"), "one", "member", "list")  # it has told the others that it runs
     ours.end("three", signal.SIGKILL)
     shutil.rmtree(ours.directory / "three")
     again = ours.start("three", ("one", "two", "three"), "new", waits=False)
