@@ -15,12 +15,10 @@ from controlplane.objects.meta import (
     conditions_of,
     controller_of,
     get_in,
-    is_controlled_by,
     is_deleting,
     labels_of,
     name_of,
     namespace_of,
-    uid_of,
     with_condition,
 )
 from controlplane.objects.selectors import LabelSelector
@@ -44,7 +42,7 @@ def observe(owner: Object | None, selector: LabelSelector, caches: Caches) -> Ob
     """What the caches hold about one owner."""
     if owner is None:
         return None
-    pods = [pod for pod in caches[PODS].by_owner(uid_of(owner)) if is_controlled_by(pod, owner)]
+    pods = caches[PODS].controlled_by(owner)
     matching = [] if selector.is_everything else caches[PODS].select(namespace_of(owner), selector)
     loose = [pod for pod in matching if controller_of(pod) is None and _pods.is_active(pod)]
     return Observed(owner, pods, loose)

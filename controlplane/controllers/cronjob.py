@@ -18,7 +18,6 @@ from controlplane.objects.kinds import CRON_JOBS, JOBS
 from controlplane.objects.meta import (
     format_time,
     get_in,
-    is_controlled_by,
     is_deleting,
     is_true,
     name_of,
@@ -59,7 +58,7 @@ def observe(key: str, caches: Caches) -> Observed | None:
     owner = caches[CRON_JOBS].get(key)
     if owner is None:
         return None
-    return Observed(owner, [job for job in caches[JOBS].by_owner(uid_of(owner)) if is_controlled_by(job, owner)])
+    return Observed(owner, caches[JOBS].controlled_by(owner))
 
 
 def plan(observed: Observed, now: datetime) -> Plan:

@@ -15,7 +15,6 @@ from controlplane.objects.kinds import DAEMON_SETS, NODES, PODS
 from controlplane.objects.meta import (
     conditions_of,
     get_in,
-    is_controlled_by,
     is_deleting,
     labels_of,
     name_of,
@@ -67,7 +66,7 @@ def observe(key: str, caches: Caches) -> Observed | None:
     owner = caches[DAEMON_SETS].get(key)
     if owner is None:
         return None
-    pods = [pod for pod in caches[PODS].by_owner(uid_of(owner)) if is_controlled_by(pod, owner)]
+    pods = caches[PODS].controlled_by(owner)
     return Observed(owner, pods, sorted(caches[NODES], key=name_of))
 
 

@@ -33,7 +33,6 @@ from controlplane.objects.meta import (
     annotations_of,
     controller_of,
     get_in,
-    is_controlled_by,
     is_deleting,
     labels_of,
     name_of,
@@ -99,7 +98,7 @@ def observe(key: str, caches: Caches) -> Observed | None:
     if deployment is None:
         return None
     cache = caches[REPLICA_SETS]
-    owned = [found for found in cache.by_owner(uid_of(deployment)) if is_controlled_by(found, deployment)]
+    owned = cache.controlled_by(deployment)
     selector = from_selector(deployment["spec"].get("selector"))
     matching = [] if selector.is_everything else cache.select(namespace_of(deployment), selector)
     owned.sort(key=lambda found: (get_in(found, "metadata", "creationTimestamp", default=""), name_of(found)))

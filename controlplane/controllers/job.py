@@ -22,7 +22,6 @@ from controlplane.objects.meta import (
     conditions_of,
     format_time,
     get_in,
-    is_controlled_by,
     is_deleting,
     is_true,
     name_of,
@@ -53,7 +52,7 @@ def observe(key: str, caches: Caches) -> Observed | None:
     job = caches[JOBS].get(key)
     if job is None:
         return None
-    return Observed(job, [pod for pod in caches[PODS].by_owner(uid_of(job)) if is_controlled_by(pod, job)])
+    return Observed(job, caches[PODS].controlled_by(job))
 
 
 def plan(observed: Observed, now: datetime) -> Plan:

@@ -17,12 +17,10 @@ from controlplane.objects.kinds import PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_
 from controlplane.objects.meta import (
     conditions_of,
     get_in,
-    is_controlled_by,
     is_deleting,
     labels_of,
     name_of,
     namespace_of,
-    uid_of,
 )
 
 Object = dict[str, Any]
@@ -49,7 +47,7 @@ def observe(key: str, caches: Caches) -> Observed | None:
     owner = caches[STATEFUL_SETS].get(key)
     if owner is None:
         return None
-    pods = [pod for pod in caches[PODS].by_owner(uid_of(owner)) if is_controlled_by(pod, owner)]
+    pods = caches[PODS].controlled_by(owner)
     claims = [name_of(claim) for claim in caches[PERSISTENT_VOLUME_CLAIMS].in_namespace(namespace_of(owner))]
     wanted = owner["spec"].get("volumeClaimTemplates")
     return Observed(owner, pods, frozenset(claims) if wanted else frozenset())

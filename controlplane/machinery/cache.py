@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from controlplane.objects.kinds import Resource
-from controlplane.objects.meta import key_of, labels_of
+from controlplane.objects.meta import is_controlled_by, key_of, labels_of, uid_of
 from controlplane.objects.selectors import LabelSelector
 
 __all__ = ["Cache", "Change", "revision_of"]
@@ -123,6 +123,10 @@ class Cache:
     def by_owner(self, uid: str) -> list[Object]:
         """All objects with an owner reference to that uid (controller or not)."""
         return self.by_index("owner", _owners, uid)
+
+    def controlled_by(self, owner: Object) -> list[Object]:
+        """Those whose controller is this object: not only one of its owners, and not of an earlier object of its name."""
+        return [found for found in self.by_owner(uid_of(owner)) if is_controlled_by(found, owner)]
 
     def by_node(self, name: str) -> list[Object]:
         """All objects (pods) with that `spec.nodeName`."""

@@ -1,6 +1,6 @@
 """What a member needs of the world, as protocols, and the values that cross them.
 
-`kvstore.mvcc` implements StateMachine, `kvstore.storage.raft_log` implements Log, `transport.py` implements Transport;
+`kvstore.mvcc` implements StateMachine, `kvstore.storage.file_log` implements Log, `transport.py` implements Transport;
 tests and the simulator bring their own. Every method is called from the one turn loop, unless it says otherwise.
 """
 
