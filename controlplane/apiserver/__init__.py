@@ -7,6 +7,7 @@
     authn/          who: certificates, account tokens       authz/          RBAC and bootstrap policy
     admission/      mutate and validate, one plugin a file  verbs/          one verb a file
     storage/        objects in the store: compare-and-swap, pages, watch cache; `backend.py` is the port to the store
+    encryption/     values sealed at rest, by resource, with keys that rotate
     registry/       per-kind strategy: what create, update and delete do; pipeline.py is the order of the steps
     subresources/   status, scale, binding, log, token, eviction, proxy, reviews, one a file
     tunnel.py       an upgraded connection (exec, attach, port-forward, proxied WebSockets) passed through as it is

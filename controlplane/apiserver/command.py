@@ -58,6 +58,13 @@ _OPTIONS: Final = (
     click.option("--etcd-cafile", type=_FILE),
     click.option("--etcd-certfile", type=_FILE),
     click.option("--etcd-keyfile", type=_FILE),
+    click.option("--encryption-provider-config", type=_FILE, help="EncryptionConfiguration: what is sealed, and how."),
+    click.option(
+        "--encryption-provider-config-automatic-reload/--no-encryption-provider-config-automatic-reload",
+        default=True,
+        show_default=True,
+        help="Read it again when it changes.",
+    ),
     click.option("--etcd-compaction-interval", type=Duration(), default="5m0s", show_default=True, help="0: never."),
     click.option("--tls-cert-file", type=_FILE, required=True),
     click.option("--tls-private-key-file", type=_FILE, required=True),

@@ -20,6 +20,8 @@ class ApiServerConfig:
     etcd_cafile: Path | None = None
     etcd_certfile: Path | None = None
     etcd_keyfile: Path | None = None
+    encryption_provider_config: Path | None = None  # EncryptionConfiguration: what is sealed in the store, and how
+    encryption_provider_config_automatic_reload: bool = True
     service_account_issuer: str = "https://kubernetes.default.svc.cluster.local"
     service_account_key_files: tuple[Path, ...] = ()  # public keys (or private ones) that verify tokens
     service_account_signing_key_file: Path | None = None

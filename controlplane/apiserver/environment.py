@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import uuid
 from collections.abc import Callable
@@ -21,11 +22,12 @@ class Environment:
 
     now: Callable[[], datetime]
     random: random.Random
+    entropy: Callable[[int], bytes] | None = None  # bytes that nobody can foretell; None: from `random`, for replays
 
     @classmethod
     def system(cls) -> Environment:
         """The real clock, and randomness seeded by the operating system: call it after a fork, not before."""
-        return cls(_system_now, random.Random(random.SystemRandom().getrandbits(256)))
+        return cls(_system_now, random.Random(random.SystemRandom().getrandbits(256)), os.urandom)
 
     def timestamp(self) -> str:
         """Now, as `metadata.creationTimestamp` writes it: seconds, `Z`."""
@@ -34,6 +36,10 @@ class Environment:
     def micro_timestamp(self) -> str:
         """Now, as a `MicroTime` writes it."""
         return self.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    def secret_bytes(self, count: int) -> bytes:
+        """Random bytes for nonces and keys."""
+        return (self.entropy or self.random.randbytes)(count)
 
     def uid(self) -> str:
         """A random UUID (version 4)."""

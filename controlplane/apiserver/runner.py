@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from controlplane.apiserver import bootstrap, compaction, masters
@@ -49,8 +49,18 @@ def _default_backend(config: ApiServerConfig) -> Backend:
     return EtcdBackend(config.etcd_servers, _store_tls(config))
 
 
+def _sealed(config: ApiServerConfig, backend: Backend, environment: Environment) -> Backend:
+    """The store, behind the configured encryption."""
+    if config.encryption_provider_config is None:
+        return backend
+    from controlplane.apiserver.encryption import SealingBackend, parse
+
+    return SealingBackend(backend, parse(config.encryption_provider_config.read_bytes()), environment.secret_bytes)
+
+
 def build(config: ApiServerConfig, backend: Backend, environment: Environment) -> Services:
     """The parts of one server; nothing runs yet."""
+    backend = _sealed(config, backend, environment)
     caches = Caches(backend)
     tokens = Tokens(
         config.service_account_issuer,
@@ -113,10 +123,22 @@ async def run(
         asyncio.create_task(compaction.run(services), name="compaction"),
         asyncio.create_task(services.custom.run(services), name="custom resources"),
     ]
+    background.extend(_reloading(services))
     try:
         await _stopped_or_failed(stop, background)
     finally:
         await _shut_down(services, server, background)
+
+
+def _reloading(services: Services) -> Iterator[asyncio.Task[None]]:
+    """Follow the encryption configuration, where there is one."""
+    from controlplane.apiserver.encryption import SealingBackend
+    from controlplane.apiserver.encryption.reload import follow
+
+    config = services.config
+    if config.encryption_provider_config_automatic_reload and isinstance(services.backend, SealingBackend):
+        assert config.encryption_provider_config is not None
+        yield asyncio.create_task(follow(config.encryption_provider_config, services.backend), name="encryption keys")
 
 
 async def _bootstrap(services: Services, port: int, ready: Callable[[], None]) -> None:

@@ -66,6 +66,7 @@ def apiserver(directory: DataDirectory, plan: Plan, component: Component) -> "Ap
         client_ca_file=pki / "ca.crt",
         bind_address=component.host,
         secure_port=component.port,
+        encryption_provider_config=pki / "encryption.yaml",
         etcd_servers=rotated(plan.store_endpoints, component.index),
         service_account_key_files=(pki / "sa.pub",),
         service_account_signing_key_file=pki / "sa.key",

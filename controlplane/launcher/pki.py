@@ -24,6 +24,8 @@ from controlplane.launcher.state import DataDirectory
 AUTHORITY_YEARS = 10
 CERTIFICATE_YEARS = 2
 RENEW_BEFORE_DAYS = 90
+ENCRYPTION_FILE = "encryption.yaml"
+ENCRYPTION_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,17 @@ def kubeconfig(server: str, folder: Path, identity: Identity) -> str:
     return json.dumps(document, indent=2)
 
 
+def encryption_configuration(secret: bytes) -> str:
+    """Return what the API servers seal in the store, Secrets, and with which key; the identity reads what is older."""
+    key = {"name": "key1", "secret": base64.b64encode(secret).decode()}
+    document = {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "EncryptionConfiguration",
+        "resources": [{"resources": ["secrets"], "providers": [{"aesgcm": {"keys": [key]}}, {"identity": {}}]}],
+    }
+    return json.dumps(document, indent=2)
+
+
 def ensure_pki(directory: DataDirectory, plan: Plan) -> None:
     """Make what is missing in `pki/` and `kubeconfig/`; what is there and good stays."""
     folder = directory.pki
@@ -196,6 +209,8 @@ def ensure_pki(directory: DataDirectory, plan: Plan) -> None:
     key = load_or_make_key(folder / "sa.key")
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     write(folder / "sa.pub", public)
+    if not (folder / ENCRYPTION_FILE).exists():
+        write(folder / ENCRYPTION_FILE, encryption_configuration(os.urandom(ENCRYPTION_KEY_BYTES)).encode())
     for identity in identities(plan):
         authority.ensure(identity)
         if identity.file == "apiserver":

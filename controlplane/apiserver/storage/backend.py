@@ -23,6 +23,7 @@ class Row:
     revision: int  # of the last modification: the object's resourceVersion
     create_revision: int = 0
     lease: int = 0
+    stale: bool = False  # the store holds it in a form that is no longer written (an older key): any write renews it
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ class ObjectStore:
                     raise
                 stale, row = False, (await self._backend.get(raw_key))[0]
                 continue
-            if value == row.value and write.also == NOTHING_ELSE:
+            if value == row.value and write.also == NOTHING_ELSE and not row.stale:
                 if not stale:
                     return Changed(Entry.from_stored(raw_key, value, row.revision), current)
                 stale, row = False, (await self._backend.get(raw_key))[0]

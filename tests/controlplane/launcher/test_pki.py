@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from controlplane.apiserver.encryption import parse
 from controlplane.launcher.pki import ensure_pki
 from controlplane.launcher.plan import Plan
 from controlplane.launcher.state import DataDirectory
@@ -39,6 +40,14 @@ def test_users_and_groups_stand_in_the_subject(directory: DataDirectory) -> None
 
 def test_keys_are_for_their_owner_alone(directory: DataDirectory) -> None:
     assert {path.stat().st_mode & 0o077 for path in directory.pki.glob("*.key")} == {0}
+
+
+def test_the_key_of_the_store_is_for_its_owner_alone_and_kept(directory: DataDirectory) -> None:
+    path = directory.pki / "encryption.yaml"
+    before = path.read_bytes()
+    assert path.stat().st_mode & 0o077 == 0 and parse(before).of(b"/registry/secrets/default/a") is not None
+    ensure_pki(directory, Plan(masters=1, nodes=1))
+    assert path.read_bytes() == before
 
 
 def test_client_and_server_trust_each_other_through_the_authority(directory: DataDirectory) -> None:
