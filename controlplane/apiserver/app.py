@@ -19,7 +19,6 @@ from controlplane.apiserver.context import Answer, ClientGone, Context, Header, 
 from controlplane.apiserver.crd.definition import CustomResource
 from controlplane.apiserver.crd.view import VersionedStore, warn_deprecated
 from controlplane.apiserver.services import Services
-from controlplane.apiserver.storage import codec
 from controlplane.apiserver.storage.backend import RevisionCompacted
 from controlplane.apiserver.subresources import SUBRESOURCES
 from controlplane.apiserver.verbs import VERBS
@@ -87,14 +86,14 @@ class App:
         try:
             return await self._serve(context)
         except ApiError as error:
-            return _failure(error)
+            return _failure(context, error)
         except RevisionCompacted:
-            return _failure(status.expired("The resourceVersion for the provided list is too old."))
+            return _failure(context, status.expired("The resourceVersion for the provided list is too old."))
         except (ClientGone, asyncio.CancelledError):
             raise
         except Exception as error:
             logger.exception("%s %s failed", context.method, context.info.path.path)
-            return _failure(status.internal_error(f"{type(error).__name__}: {error}"))
+            return _failure(context, status.internal_error(f"{type(error).__name__}: {error}"))
 
     async def _serve(self, context: Context) -> Result:
         services = self._services
@@ -161,13 +160,17 @@ class App:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _failure(error: ApiError) -> Answer:
+def _failure(context: Context, error: ApiError) -> Answer:
     headers: tuple[Header, ...] = ()
     if error.retry_after_seconds:
         headers = ((b"retry-after", str(error.retry_after_seconds).encode()),)
     if error.code == 401:
         headers += ((b"www-authenticate", b'Bearer realm="kubernetes"'),)
-    return Answer(codec.encode_json(error.status()), error.code, negotiate.JSON, headers)
+    try:
+        media_type = context.accepted(tables=False).media_type
+    except ApiError:
+        media_type = negotiate.JSON
+    return Answer(negotiate.render(error.status(), media_type), error.code, media_type, headers)
 
 
 def _headers(context: Context, result: Answer | Stream) -> list[Header]:

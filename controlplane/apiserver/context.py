@@ -10,6 +10,7 @@ from controlplane.apiserver import negotiate
 from controlplane.apiserver.request import RequestInfo, is_true
 from controlplane.apiserver.storage.codec import Object
 from controlplane.objects import status
+from controlplane.objects.kinds import Resource
 
 if TYPE_CHECKING:
     from controlplane.apiserver.authn.user import User
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from controlplane.apiserver.services import Services
 
 MAX_BODY_BYTES: Final = 3 * 1024 * 1024
+_JSON_ALONE: Final = frozenset({"", "*/*", negotiate.JSON})
 
 Receive = Callable[[], Awaitable[Any]]
 Header = tuple[bytes, bytes]
@@ -76,8 +78,15 @@ class Context:
         return self.headers.get(name, b"").decode("latin-1")
 
     def accepted(self, *, tables: bool = True) -> negotiate.Accepted:
-        """What the answer may be; raises 406."""
-        return negotiate.accept(self.header(b"accept"), tables=tables)
+        """What the answer may be; raises 406. Custom resources have no protobuf form."""
+        header = self.header(b"accept")
+        protobuf = header not in _JSON_ALONE and self._has_protobuf()
+        return negotiate.accept(header, tables=tables, protobuf=protobuf)
+
+    def _has_protobuf(self) -> bool:
+        path = self.info.path
+        found = self.services.scheme.find(path.group, path.version, path.resource)
+        return found is None or type(found.resource) is Resource
 
     @property
     def is_dry_run(self) -> bool:

@@ -17,11 +17,14 @@ YAML: Final = "application/yaml"
 PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
 SERVED: Final = (JSON, YAML, PROTOBUF)
 _META_GROUP: Final = "meta.k8s.io"
+_MEDIA_TYPES: Final = {
+    "*/*": JSON, "application/*": JSON, JSON: JSON, YAML: YAML, "text/yaml": YAML, PROTOBUF: PROTOBUF,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The chosen form of an answer: media type JSON or YAML; `transform` is "", "Table" or "PartialObjectMetadata"
+    """The chosen form of an answer: media type JSON, YAML or PROTOBUF; `transform` is "", "Table" or "PartialObjectMetadata"
     (lists become PartialObjectMetadataList) of `version`; `stream` repeats `;stream=watch` when it was asked for."""
 
     media_type: str
@@ -53,29 +56,40 @@ def _clauses(header: str) -> list[_Clause]:
 
 
 @lru_cache(maxsize=512)
-def accept(header: str, *, tables: bool = True) -> Accepted:
-    """The first acceptable clause; raises 406 when there is none.  Protobuf answers are not made: clients that list
-    JSON after it get JSON."""
+def accept(header: str, *, tables: bool = True, protobuf: bool = False) -> Accepted:
+    """The first acceptable clause; raises 406 when there is none.  Stored bytes are JSON, so protobuf is answered only (where
+    it can be) when nothing else is accepted: a client that lists JSON after it gets JSON."""
     if not header:
         return Accepted(JSON)
+    only_protobuf: Accepted | None = None
     for clause in _clauses(header):
-        transform = clause.parameters.get("as", "")
-        stream = clause.parameters.get("stream") == "watch"
-        if clause.media_type in ("*/*", "application/*", JSON):
-            media_type = JSON
-        elif clause.media_type in (YAML, "text/yaml"):
-            media_type = YAML
-        else:
+        media_type = _MEDIA_TYPES.get(clause.media_type)
+        if media_type is None or (media_type == PROTOBUF and not protobuf):
             continue
-        if not transform:
-            return Accepted(media_type, stream=stream)
-        version = clause.parameters.get("v", "v1")
-        if clause.parameters.get("g") != _META_GROUP or version not in ("v1", "v1beta1"):
+        found = _accepted(clause, media_type, tables)
+        if found is None:
             continue
-        transform = transform.removesuffix("List")
-        if transform == "PartialObjectMetadata" or (transform == "Table" and tables):
-            return Accepted(media_type, transform, version, stream)
-    raise status.not_acceptable([JSON, YAML])
+        if media_type != PROTOBUF:
+            return found
+        only_protobuf = only_protobuf or found
+    if only_protobuf is None:
+        raise status.not_acceptable(SERVED if protobuf else SERVED[:2])
+    return only_protobuf
+
+
+def _accepted(clause: _Clause, media_type: str, tables: bool) -> Accepted | None:
+    """What one clause asks for; None for a form that is not made."""
+    transform = clause.parameters.get("as", "")
+    stream = clause.parameters.get("stream") == "watch"
+    if not transform:
+        return Accepted(media_type, stream=stream)
+    version = clause.parameters.get("v", "v1")
+    if clause.parameters.get("g") != _META_GROUP or version not in ("v1", "v1beta1"):
+        return None
+    transform = transform.removesuffix("List")
+    if transform == "PartialObjectMetadata" or (transform == "Table" and tables and media_type != PROTOBUF):
+        return Accepted(media_type, transform, version, stream)
+    return None
 
 
 class _Loader(yaml.CSafeLoader):
@@ -114,12 +128,26 @@ def parse_json(body: bytes) -> Any:
 
 
 def render(value: Any, media_type: str) -> bytes:
-    """The bytes of an answer."""
+    """The bytes of an answer; raises 406 for a document that protobuf has no form for."""
     if media_type == YAML:
         return yaml.safe_dump(value, default_flow_style=False, sort_keys=True).encode()
+    if media_type == PROTOBUF:
+        from controlplane.objects import protobuf  # only some clients need it, and its tables cost memory
+
+        try:
+            return protobuf.encode(value)
+        except protobuf.ProtobufError as error:
+            raise status.not_acceptable(SERVED[:2]) from error
     return codec.encode_json(value)
 
 
-def to_yaml(body: bytes) -> bytes:
-    """A JSON answer as YAML."""
-    return render(codec.decode(body), YAML)
+def converted(body: bytes, media_type: str) -> bytes:
+    """A JSON answer in another form; raises 406."""
+    return body if media_type == JSON else render(codec.decode(body), media_type)
+
+
+def watch_frames(lines: bytes) -> bytes:
+    """The lines of a watch as frames of protobuf."""
+    from controlplane.objects import protobuf
+
+    return b"".join(protobuf.watch_frame(codec.decode(line)) for line in lines.splitlines())

@@ -24,9 +24,7 @@ _INCLUDES: Final = ("None", "Metadata", "Object")
 
 
 def _finish(body: bytes, accepted: Accepted, code: int = 200) -> Answer:
-    if accepted.media_type == negotiate.YAML:
-        body = negotiate.to_yaml(body)
-    return Answer(body, code, accepted.media_type)
+    return Answer(negotiate.converted(body, accepted.media_type), code, accepted.media_type)
 
 
 def partial(obj: Object, version: str) -> Object:

@@ -8,7 +8,7 @@ validation.py   structural validation with field paths, unknown fields (Strict /
 defaults/       defaults per kind, one small file a family     rules/   semantic validation per kind
 patch.py        JSON patch (RFC 6902), merge patch (RFC 7386), strategic merge patch
 selectors.py    label selectors (string and object form), field selectors        fields.py   selectable fields
-quantity.py     exact quantities                               protobuf.py   request bodies in Kubernetes' protobuf
+quantity.py     exact quantities                               protobuf/     bodies in Kubernetes' protobuf, both ways
 meta.py         names, owners, finalizers, conditions, times   taints.py     taints, tolerations, node selectors
 status.py       ApiError(code, reason, message, details): Kubernetes' Status and its constructors
 """

@@ -146,13 +146,6 @@ async def test_yaml_bodies_and_answers_are_served(client: ApiClient) -> None:
     assert answer.status == 201 and b"kind: ConfigMap\n" in answer.body
 
 
-async def test_a_client_that_wants_protobuf_only_is_not_acceptable(client: ApiClient) -> None:
-    answer = await client.raw(
-        "GET", CONFIG_MAPS.path("default"), headers={"accept": "application/vnd.kubernetes.protobuf"}
-    )
-    assert answer.status == 406
-
-
 async def test_events_are_one_thing_in_two_groups(client: ApiClient) -> None:
     core = {"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "namespace": "default"}, "message": "m"}
     await client.create(EVENTS, {**core, "reason": "R", "type": "Normal"}, "default")

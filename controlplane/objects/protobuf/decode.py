@@ -1,35 +1,35 @@
 """Request bodies in Kubernetes' protobuf, decoded to the dicts that their JSON would have given.
 
-    decode(body) -> dict        `k8s\\0` and a runtime.Unknown that says which kind its bytes are; ProtobufError otherwise
-
-kubectl, helm and Go operators send built-in kinds in this form. The decoder is driven by one table of field numbers (section
-"wire" of the package data), read when the first such body comes. Fields that the table lacks are skipped.
-
-Go writes the zero of every plain field, and JSON leaves it out: zeros are dropped here too, but for fields that are
-pointers in Go, where zero is an answer (`replicas: 0`); their names stand below, as does what has a JSON form of its own
-(Time, Quantity, IntOrString, RawExtension, FieldsV1, Duration).
+Fields that the table lacks are skipped. Go writes the zero of every plain field, and JSON leaves it out: zeros are dropped
+here too, but for fields that are pointers in Go, where zero is an answer (`replicas: 0`); their names stand below, as does
+what has a JSON form of its own (Time, Quantity, IntOrString, RawExtension, FieldsV1, Duration).
 """
 
 import base64
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any, Final
 
-from controlplane.objects import data
 from controlplane.objects.meta import format_micro_time, format_time
-from controlplane.objects.scheme import Scheme
+from controlplane.objects.protobuf.table import (
+    BYTES,
+    FIXED32,
+    FIXED64,
+    MAGIC,
+    META,
+    RUNTIME,
+    SCALARS,
+    VARINT,
+    ProtobufError,
+    message,
+    message_of,
+)
 
 Object = dict[str, Any]
 
-MAGIC: Final = b"k8s\x00"
-_META: Final = "k8s.io.apimachinery.pkg.apis.meta.v1."
-_RUNTIME: Final = "k8s.io.apimachinery.pkg.runtime."
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_DEPTH: Final = 100  # nested messages; a hostile body must not end our stack
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 # Pointers in Go: their zero is said, not left out. Everything else at zero is as good as absent.
 _POINTER_NAMES: Final = """
@@ -45,24 +45,6 @@ _POINTER_NAMES: Final = """
     setHostnameAsFQDN shareProcessNamespace started storageCapacity suspend terminating allowed storageClassName
 """
 _POINTERS: Final = frozenset(_POINTER_NAMES.split())
-
-
-class ProtobufError(ValueError):
-    """The bytes are not what they should be."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Field:
-    """One line of the table: `inline` fields stand in their owner's JSON; a map has the type of its values in `kind`."""
-
-    name: str
-    kind: str
-    repeated: bool
-    is_map: bool
-
-    @property
-    def inline(self) -> bool:
-        return self.name == "."
 
 
 def _varint(body: memoryview, at: int) -> tuple[int, int]:
@@ -83,38 +65,20 @@ def _fields(body: memoryview) -> Iterator[tuple[int, int, Any]]:
     while at < len(body):
         key, at = _varint(body, at)
         number, wire_type = key >> 3, key & 7
-        if wire_type == _VARINT:
+        if wire_type == VARINT:
             value, at = _varint(body, at)
             yield number, wire_type, value
             continue
-        if wire_type == _BYTES:
+        if wire_type == BYTES:
             length, at = _varint(body, at)
-        elif wire_type in (_FIXED64, _FIXED32):
-            length = 8 if wire_type == _FIXED64 else 4
+        elif wire_type in (FIXED64, FIXED32):
+            length = 8 if wire_type == FIXED64 else 4
         else:
             raise ProtobufError(f"wire type {wire_type} is not supported")
         if at + length > len(body):
             raise ProtobufError("a field is cut off")
         yield number, wire_type, body[at : at + length]
         at += length
-
-
-@cache
-def _table() -> dict[str, dict[str, list[Any]]]:
-    found: dict[str, dict[str, list[Any]]] = data.section("wire")
-    return found
-
-
-@cache
-def _message(name: str) -> dict[int, _Field]:
-    """The fields of one message by number; empty for a message that the table lacks."""
-    fields = {}
-    for number, (field, kind, repeated) in _table().get(name, {}).items():
-        is_map = kind.startswith("map<")
-        if is_map:
-            kind = kind[4:-1].partition(",")[2]
-        fields[int(number)] = _Field(field, kind, bool(repeated) or is_map, is_map)
-    return fields
 
 
 def _signed(value: int) -> int:
@@ -198,28 +162,27 @@ def _items(body: memoryview) -> list[str]:
 
 
 _SPECIAL: Final[dict[str, Callable[[memoryview], Any]]] = {
-    _META + "Time": _time,
-    _META + "MicroTime": _micro_time,
-    _META + "Duration": _duration,
-    _META + "FieldsV1": _raw,
-    _META + "Verbs": _items,
-    _RUNTIME + "RawExtension": _raw,
+    META + "Time": _time,
+    META + "MicroTime": _micro_time,
+    META + "Duration": _duration,
+    META + "FieldsV1": _raw,
+    META + "Verbs": _items,
+    RUNTIME + "RawExtension": _raw,
     "k8s.io.apimachinery.pkg.api.resource.Quantity": _quantity,
     "k8s.io.apimachinery.pkg.util.intstr.IntOrString": _int_or_string,
     "k8s.io.api.authentication.v1.ExtraValue": _items,
     "k8s.io.api.authorization.v1.ExtraValue": _items,
     "k8s.io.api.certificates.v1.ExtraValue": _items,
 }
-_SCALARS: Final = frozenset({"string", "bytes", "bool", "int32", "int64", "double"})
 
 
 def _value(kind: str, wire_type: int, value: Any, depth: int) -> Any:
     """One value of a field; raises ProtobufError where the wire holds another type than the table says."""
     if kind in ("int32", "int64", "bool"):
-        if wire_type != _VARINT:
+        if wire_type != VARINT:
             raise ProtobufError(f"a field of type {kind} has wire type {wire_type}")
         return bool(value) if kind == "bool" else _signed(value)
-    if wire_type != _BYTES:
+    if wire_type != BYTES:
         raise ProtobufError(f"a field of type {kind} has wire type {wire_type}")
     if kind == "string":
         return _text(value)
@@ -250,10 +213,10 @@ def _entry(kind: str, body: memoryview, depth: int) -> tuple[str, Any]:
 def _decode_message(name: str, body: memoryview, depth: int) -> Object:
     if depth > _MOST_DEPTH:
         raise ProtobufError("messages are nested too deeply")
-    table = _message(name)
+    fields = message(name)
     result: Object = {}
     for number, wire_type, part in _fields(body):
-        field = table.get(number)
+        field = fields.get(number)
         if field is None:
             continue
         if field.is_map:
@@ -262,28 +225,16 @@ def _decode_message(name: str, body: memoryview, depth: int) -> Object:
         elif field.inline:
             result.update(_value(field.kind, wire_type, part, depth))
         elif field.repeated:
-            numbers = field.kind in ("int32", "int64", "bool") and wire_type == _BYTES
+            numbers = field.kind in ("int32", "int64", "bool") and wire_type == BYTES
             values = _packed(field.kind, part) if numbers else (_value(field.kind, wire_type, part, depth),)
             result.setdefault(field.name, []).extend(values)
         else:
             value = _value(field.kind, wire_type, part, depth)
-            if field.kind in _SCALARS and not value and field.name not in _POINTERS:
+            if field.kind in SCALARS and not value and field.name not in _POINTERS:
                 result.pop(field.name, None)
             elif value is not None:
                 result[field.name] = value
     return result
-
-
-def message_of(group: str, version: str, kind: str) -> str:
-    """The message of a kind ("k8s.io.api.apps.v1.Deployment"). Raises ProtobufError for one that is not known."""
-    try:
-        definition = Scheme.load().definition(group, version, kind)
-    except KeyError:
-        raise ProtobufError(f"no kind {kind!r} is registered for {group or 'the core group'} {version}") from None
-    name = "k8s.io." + definition.removeprefix("io.k8s.")
-    if name not in _table():
-        raise ProtobufError(f"objects of kind {kind!r} have no protobuf form here")
-    return name
 
 
 def decode(body: bytes) -> Object:
