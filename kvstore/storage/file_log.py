@@ -10,6 +10,8 @@ A segment begins with a STATE. What was compacted stays in the file until its se
 An older member's log, which was a database of LMDB (RaftLog), is taken over by `open_log`.
 """
 
+import logging
+import os
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +22,12 @@ from kvstore.raft.packing import pack_entries, unpack_entries
 from kvstore.raft.types import Entry, HardState, Persist, Restored, SnapshotMark
 from kvstore.storage.codec import pack, unpack
 from kvstore.storage.lmdb_store import LmdbStore
-from kvstore.storage.raft_log import TABLES, CorruptLog, RaftLog
-from kvstore.storage.segments import SEGMENT_BYTES, SUFFIX, DamagedSegment, Segments, sync_folder
+from kvstore.storage.raft_log import TABLES, CorruptLog, DamagedLog, RaftLog, StateTooOld
+from kvstore.storage.segments import SEGMENT_BYTES, SUFFIX, DamagedSegment, MissingSegment, Segments, sync_folder
 
 __all__ = ["FileLog", "open_log"]
+
+logger = logging.getLogger("kvstore.storage")
 
 _END, _ENTRIES, _STATE, _RESET = range(4)
 _PART = struct.Struct(">BI")
@@ -74,7 +78,7 @@ class FileLog:
     def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         self._folder = folder
         self._files = Segments(folder, self._opening, segment_bytes=segment_bytes)
-        self._begun, self._is_noted = folder.with_name(folder.name + BEGUN), False
+        self._begun, self._noted = folder.with_name(folder.name + BEGUN), 0  # the newest segment that is noted there
         self._state = _State(HardState(0, 0), 0, 0, None, b"", None)  # as of the last frame
 
     # Reading -----------------------------------------------------------------------------------------------------
@@ -84,32 +88,59 @@ class FileLog:
         try:
             return self._load(applied)
         except CorruptLog as error:
-            raise CorruptLog(f"{self._folder}: {error}") from error
+            error.args = (f"{self._folder}: {error}",)
+            raise
 
     def _load(self, applied: int) -> Restored | None:
         entries: list[Entry] = []
         try:
             self._files.read(lambda body: self._take(body, entries))
         except DamagedSegment as error:
+            raise DamagedLog(str(error)) from error
+        except MissingSegment as error:
             raise CorruptLog(str(error)) from error
         except (ValueError, struct.error, IndexError, TypeError) as error:
             raise CorruptLog(f"a frame of the log cannot be read: {error!r}") from error
+        self._check_begun()
+        self._kept(entries)
+        self._files.resume()
         self._end_install(applied, entries)
-        state, mark = self._state, self._state.mark
+        mark, kept = self._state.mark, self._kept(entries)
         if mark is None:
-            if self._begun.exists():  # a member without its log has forgotten its votes and what it acknowledged
-                raise CorruptLog(f"the log is missing, and {self._begun} says that there was one")
             return None
         self._note_begun()
+        text = f"the state has applied {applied}, the log holds {mark.index + 1} to {self._state.last_index}"
+        if applied < mark.index:
+            raise StateTooOld(text, Restored(self._state.hard_state, mark, kept, mark.index))
+        if applied > self._state.last_index:
+            raise CorruptLog(text)
+        return Restored(self._state.hard_state, mark, kept, applied)
+
+    def _kept(self, entries: list[Entry]) -> tuple[Entry, ...]:
+        """The entries after the mark, all of them."""
+        state, mark = self._state, self._state.mark
+        if mark is None:
+            return ()
         kept = tuple(entry for entry in entries if entry.index > mark.index)
         if kept and kept[0].index != mark.index + 1:
             raise CorruptLog(f"entries {mark.index + 1} to {kept[0].index - 1} are missing")
         end = (kept[-1].index, kept[-1].term) if kept else (mark.index, mark.term)
         if end != (state.last_index, state.last_term):
             raise CorruptLog(f"the log ends at {end[0]}, it should end at {state.last_index}")
-        if not mark.index <= applied <= end[0]:
-            raise CorruptLog(f"the state has applied {applied}, the log holds {mark.index + 1} to {end[0]}")
-        return Restored(state.hard_state, mark, kept, applied)
+        return kept
+
+    def _check_begun(self) -> None:
+        """A member without its log, or the end of it, has forgotten its votes and what it acknowledged."""
+        if not self._begun.exists():
+            return
+        if not self._files.newest:
+            raise CorruptLog(f"the log is missing, and {self._begun} says that there was one")
+        try:
+            noted = int(self._begun.read_text() or "0", 16)
+        except ValueError as error:
+            raise CorruptLog(f"{self._begun} cannot be read: {error}") from error
+        if self._files.newest < noted:
+            raise CorruptLog(f"the log ends with segment {self._files.newest:x}, and {self._begun} knows of {noted:x}")
 
     def _take(self, body: bytes, entries: list[Entry]) -> int:
         position = 0
@@ -178,7 +209,7 @@ class FileLog:
             parts += (_PART.pack(_ENTRIES, _BATCH.size + len(packed)), _BATCH.pack(hard.term, hard.vote, first), packed)
         self._files.append(b"".join(parts))
         self._state = _State(hard, last_index, last_term, state.mark, state.membership, state.incoming)
-        if not self._is_noted:
+        if self._files.newest != self._noted:
             self._note_begun()
 
     def compact(self, mark: SnapshotMark, membership: bytes) -> None:
@@ -191,11 +222,18 @@ class FileLog:
         self._append(replace(self._state, incoming=(mark, membership)), _STATE)
 
     def _note_begun(self) -> None:
-        """Leave a note beside the log that there is one, so that its loss is noticed."""
-        if not self._begun.exists():
-            self._begun.touch(mode=0o600)
+        """Leave a note beside the log that there is one, with its newest segment, so that a loss is noticed."""
+        file = os.open(self._begun, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.pwrite(file, b"%016x" % self._files.newest, 0)
+            os.fsync(file)
+        except OSError as error:  # a disk without room: an older number does no harm
+            logger.warning("%s cannot be written: %s", self._begun, error)
+        finally:
+            os.close(file)
+        if not self._noted:
             sync_folder(self._begun.parent)
-        self._is_noted = True
+        self._noted = self._files.newest
 
     def _append(self, state: _State, kind: int) -> None:
         self._files.append(state.encode(kind))

@@ -27,7 +27,19 @@ _TAIL_RECORD = struct.Struct(">QQQQ")
 
 
 class CorruptLog(Exception):
-    """The log on disk is damaged or incomplete; the message says where."""
+    """The log on disk is damaged, incomplete, or not the state's; the message says where."""
+
+
+class DamagedLog(CorruptLog):
+    """Bytes that had been written whole are others now: the disk's fault."""
+
+
+class StateTooOld(CorruptLog):
+    """The log is whole, but begins behind what the state holds. `restored`: what the log holds, as if it held the state."""
+
+    def __init__(self, message: str, restored: Restored) -> None:
+        super().__init__(message)
+        self.restored = restored
 
 
 class RaftLog:

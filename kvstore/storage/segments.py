@@ -1,17 +1,23 @@
 """Segments: an append-only file of checksummed frames, in pieces that can be dropped from the front.
 
-A segment is a file of a fixed size, allocated beforehand, so that an append changes no length and costs one fdatasync.
-It holds frames one after another, each at a multiple of 16 bytes, and zeros behind the last:
+A segment is a file whose size is fixed when it is made (less than 16 MiB where the disk is small), allocated beforehand,
+so that an append changes no length and costs one fdatasync. It holds frames one after another, each at a multiple of
+16 bytes, and zeros behind the last:
 
     length of the body, CRC-32 of the body, CRC-32 of the frame before, CRC-32 of these three      four 32-bit numbers
     the body, padded with zeros to a multiple of 16 bytes (the padding counts as body)
 
 The checksum of a body begins with that of the frame before, over the borders of segments too, so nothing can be missing
-in the middle. The first frame of a segment is what its owner wants to know without the segments before (`opening`).
+in the middle. The first frame of a segment is what its owner wants to know without the segments before (`opening`), behind
+a preface of ours: a mark of the format, and the file's size, so that a file that was cut is noticed.
 
 Every frame is on disk before the next is written, so a power loss or a kill can tear the last one alone. What cannot be
 read is taken for torn, and forgotten, only if nothing readable follows and a sector of it was never written; anything
-else is damage (DamagedSegment). A header never lies across two sectors: it is whole, or it is zeros.
+else is damage (DamagedSegment), or a file that is missing or was cut (MissingSegment). A header never lies across two
+sectors: it is whole, or it is zeros.
+
+A disk without room (StoreFull) is no damage: what was written of the frame becomes zeros again, and the caller may append
+the same once more. A sync that fails is: nobody knows then what is on the disk, and nothing is written any more.
 """
 
 import errno
@@ -24,19 +30,27 @@ from pathlib import Path
 
 from kvstore.storage.port import StoreFull
 
-__all__ = ["SUFFIX", "DamagedSegment", "Segments", "sync_folder"]
+__all__ = ["SUFFIX", "DamagedSegment", "MissingSegment", "Segments", "sync_folder"]
 
 SEGMENT_BYTES = 16 << 20
+SMALLEST_SEGMENT_BYTES = 256 << 10
+SHARE_OF_DISK = 32  # a segment takes no more than this part of what is free
 _HEADER = struct.Struct(">IIII")
 _CHECKED_BYTES = 12  # of the header, by its last field
 _ALIGNMENT = 16
+_PREFACE = struct.Struct(">8sQ")  # mark, size of the file
+_MARK = b"PHLOG\0\0\1"
 _SECTOR_BYTES = 512
 SUFFIX = ".log"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DamagedSegment(Exception):
-    """A frame that was written whole cannot be read, or is missing; the message says where."""
+    """A frame that was written whole cannot be read; the message says where."""
+
+
+class MissingSegment(Exception):
+    """A file is missing or was cut, as in a directory that was copied in part; the message says which."""
 
 
 @dataclass(slots=True)
@@ -56,6 +70,7 @@ class Segments:
         self._position = self._capacity = 0
         self._checksum = 0  # of the last frame
         self._is_broken = False
+        self._stale: list[Path] = []
         folder.mkdir(parents=True, exist_ok=True)
 
     # Reading -----------------------------------------------------------------------------------------------------
@@ -63,7 +78,7 @@ class Segments:
     def read(self, take: Callable[[bytes], int]) -> None:
         """Give every frame's body to `take`, which returns the owner's note on it.
 
-        Appends go on behind the last. Raises DamagedSegment.
+        Appends go on behind the last. Raises DamagedSegment, MissingSegment; the files are as they were then.
         """
         assert self._file == -1, "segments are read before they are written"
         numbers = self._consecutive()
@@ -71,34 +86,47 @@ class Segments:
             path = self._path(number)
             end = self._read_segment(path, take, is_first=number == numbers[0], is_last=number == numbers[-1])
             if not end:
-                path.unlink()  # the crash fell between its creation and its first frame
+                self._stale.append(path)  # the crash fell between its creation and its first frame
                 break
             self._position = end
+
+    def resume(self) -> None:
+        """What was read is good: forget what is stale, append behind the rest."""
+        for path in self._stale:
+            path.unlink()
+        self._stale.clear()
         if self._segments:
             self._resume(self._segments[-1].path)
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest segment; 0: there is none."""
+        return self._segments[-1].number if self._segments else 0
 
     def _consecutive(self) -> list[int]:
         """The segments after the last gap: files that were dropped may come back after a power loss."""
         found = sorted(int(path.stem, 16) for path in self._folder.glob(f"*{SUFFIX}"))
         start = max((i for i in range(1, len(found)) if found[i] != found[i - 1] + 1), default=0)
-        for number in found[:start]:
-            self._path(number).unlink()
+        self._stale = [self._path(number) for number in found[:start]]
         return found[start:]
 
     def _read_segment(
         self, path: Path, take: Callable[[bytes], int], *, is_first: bool, is_last: bool
     ) -> int:
         """Return where the frames end; 0: there is none."""
-        data, position = path.read_bytes(), 0
+        data, position, size = path.read_bytes(), 0, self._segment_bytes
         while (body := self._frame(data, position, path, is_last=is_last, is_any=is_first and not position)) is not None:
-            note = take(body)
-            if not position:
+            is_opening, inner = not position, body
+            if is_opening and body.startswith(_MARK):
+                size, inner = _PREFACE.unpack_from(body)[1], body[_PREFACE.size :]
+            if len(data) < size:
+                raise MissingSegment(f"{path.name} has been cut to {len(data)} bytes")
+            note = take(inner)
+            if is_opening:
                 self._segments.append(_Segment(int(path.stem, 16), path, note))
             position += _HEADER.size + len(body)
-        if len(data) < self._segment_bytes and (position or not is_last):
-            raise DamagedSegment(f"{path.name} has been cut to {len(data)} bytes")
         if not position and not is_last:
-            raise DamagedSegment(f"{path.name} is empty")
+            raise MissingSegment(f"{path.name} is empty")
         return position
 
     def _frame(self, data: bytes, position: int, path: Path, *, is_last: bool, is_any: bool) -> bytes | None:
@@ -127,51 +155,74 @@ class Segments:
         self._capacity = os.fstat(self._file).st_size
         rest = os.pread(self._file, self._capacity - self._position, self._position)
         if rest != bytes(len(rest)):
-            self._write(bytes(len(rest)), self._position)
+            self._write(self._file, bytes(len(rest)), self._position)
 
     # Writing -----------------------------------------------------------------------------------------------------
 
     def append(self, body: bytes) -> None:
-        """Write one frame durably. Raises StoreFull, OSError; after either nothing more is written."""
+        """Write one frame durably.
+
+        Raises StoreFull: nothing is written, and the same may be tried again. OSError: nothing more is ever written.
+        """
         if self._is_broken:
             raise OSError(errno.EIO, "the log could not be written before, and is not written again")
-        self._is_broken = True
-        try:
+        frame, checksum = _make_frame(body, self._checksum)
+        if self._position + len(frame) > self._capacity:
+            self._begin_segment(len(frame))
             frame, checksum = _make_frame(body, self._checksum)
-            if self._position + len(frame) > self._capacity:
-                self._begin_segment(len(frame))
-                frame, checksum = _make_frame(body, self._checksum)
-            self._write(frame, self._position)
-        except OSError as error:
-            if error.errno in _FULL:
-                raise StoreFull(str(error)) from error
-            raise
+        self._write(self._file, frame, self._position)
         self._position += len(frame)
         self._checksum = checksum
+
+    def _write(self, file: int, data: bytes, position: int) -> None:
+        self._is_broken = True
+        written = 0
+        try:
+            while written < len(data):
+                written += os.pwrite(file, data[written:] if written else data, position + written)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            if written:
+                os.pwrite(file, bytes(written), position)
+                os.fdatasync(file)
+            self._is_broken = False
+            raise StoreFull(str(error)) from error
+        os.fdatasync(file)
         self._is_broken = False
 
-    def _write(self, data: bytes, position: int) -> None:
-        file = self._file
-        written = os.pwrite(file, data, position)
-        while written < len(data):
-            written += os.pwrite(file, data[written:], position + written)
-        os.fdatasync(file)
-
     def _begin_segment(self, needed: int) -> None:
-        """A new file, durable with its opening."""
-        number = self._segments[-1].number + 1 if self._segments else 1
+        """A new file, durable with its opening. Where there is no room for it everything is as it was."""
+        number = self.newest + 1
         path = self._path(number)
-        body, note = self._opening()
-        opening, checksum = _make_frame(body, self._checksum)
-        capacity = max(self._segment_bytes, len(opening) + needed)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        inner, note = self._opening()
+        needed += _HEADER.size + _PREFACE.size + len(inner) + _ALIGNMENT
+        capacity = max(self._capacity_for_disk(), needed)
+        opening, checksum = _make_frame(_PREFACE.pack(_MARK, capacity) + inner, self._checksum)
+        file = -1
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            os.posix_fallocate(file, 0, capacity)
+            self._write(file, opening, 0)
+        except (OSError, StoreFull) as error:
+            if file != -1:
+                os.close(file)
+                path.unlink()
+            if isinstance(error, OSError) and error.errno in _FULL and not self._is_broken:
+                raise StoreFull(str(error)) from error
+            raise
         self._close_file()
-        self._file = file
-        os.posix_fallocate(file, 0, capacity)
-        self._write(opening, 0)
+        self._file, self._is_broken = file, True
         sync_folder(self._folder)
+        self._is_broken = False
         self._segments.append(_Segment(number, path, note))
         self._position, self._capacity, self._checksum = len(opening), capacity, checksum
+
+    def _capacity_for_disk(self) -> int:
+        disk = os.statvfs(self._folder)
+        share = disk.f_bavail * disk.f_frsize // SHARE_OF_DISK
+        share = 1 << max(share, 1).bit_length() - 1
+        return min(self._segment_bytes, max(share, SMALLEST_SEGMENT_BYTES))
 
     def drop_until(self, note: int) -> None:
         """Delete the segments before the last one whose note is `note` or less."""

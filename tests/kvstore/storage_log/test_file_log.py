@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from shutil import copytree
+from shutil import copyfile, copytree
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +15,7 @@ from kvstore.raft.types import Entry, EntryKind, HardState, Persist, SnapshotMar
 from kvstore.storage.file_log import FileLog, open_log
 from kvstore.storage.lmdb_store import LmdbStore
 from kvstore.storage.port import StoreFull
-from kvstore.storage.raft_log import TABLES, CorruptLog, RaftLog
+from kvstore.storage.raft_log import TABLES, CorruptLog, DamagedLog, RaftLog, StateTooOld
 
 START = SnapshotMark(0, 0, Configuration((1, 2, 3)))
 SMALL = 4096
@@ -192,7 +192,7 @@ def test_any_flipped_bit_is_noticed(tmp_path: Path) -> None:
         damaged = bytearray(whole)
         damaged[position] ^= 4
         path.write_bytes(damaged)
-        with pytest.raises(CorruptLog):
+        with pytest.raises(DamagedLog):
             opened(tmp_path / "log").load(0)
     path.write_bytes(whole)
     assert len(held(tmp_path / "log")) == 3
@@ -212,13 +212,17 @@ def test_a_cut_or_missing_segment_is_noticed(tmp_path: Path) -> None:
     for index in range(1, 31):
         log.save(persist(entries(index, 1, data=b"x" * 500)))
     files = sorted((tmp_path / "log").glob("*.log"))
-    for number, path in enumerate(files[:-1]):
-        copytree(tmp_path / "log", tmp_path / str(number))
-        (tmp_path / str(number) / path.name).unlink()
-        with pytest.raises(CorruptLog):
-            opened(tmp_path / str(number)).load(0)
+    for number, path in enumerate(files):
+        copy = tmp_path / str(number)
+        copytree(tmp_path / "log", copy)
+        copyfile(tmp_path / "log-begun", tmp_path / f"{number}-begun")
+        (copy / path.name).unlink()
+        with pytest.raises(CorruptLog) as refusal:
+            opened(copy).load(0)
+        assert not isinstance(refusal.value, DamagedLog)  # nothing is wrong with the disk
+        assert len(list(copy.glob("*.log"))) == len(files) - 1  # nor has anything been thrown away
     files[-1].write_bytes(files[-1].read_bytes()[:1000])
-    with pytest.raises(CorruptLog, match=r"cut|checksum"):
+    with pytest.raises(CorruptLog, match="cut to 1000 bytes"):
         opened(tmp_path / "log").load(0)
 
 
@@ -247,21 +251,96 @@ def test_a_state_that_does_not_fit_the_log_is_noticed(tmp_path: Path) -> None:
         opened(tmp_path).load(3)
 
 
-@pytest.mark.parametrize(("code", "kind"), [(28, StoreFull), (5, OSError)])
-def test_after_a_failed_write_nothing_more_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, kind: type[Exception]
+def test_a_state_that_was_lost_behind_a_compacted_log_is_told_apart(tmp_path: Path) -> None:
+    log = started(tmp_path)
+    log.save(persist(entries(1, 1, 1, 1), HardState(1, 2)))
+    log.compact(SnapshotMark(2, 1, START.configuration), b"")
+    with pytest.raises(StateTooOld, match="applied 0") as refusal:
+        opened(tmp_path).load(0)
+    assert refusal.value.restored.entries == entries(3, 1)
+    assert refusal.value.restored.hard_state == HardState(1, 2)
+    assert len(held(tmp_path, 2)) == 1
+
+
+@pytest.mark.parametrize(("name", "code"), [("fdatasync", 5), ("fdatasync", 28), ("pwrite", 5)])
+def test_after_a_sync_or_write_that_failed_nothing_more_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
 ) -> None:
     log = started(tmp_path)
 
-    def fail(file: int) -> None:
+    def fail(*arguments: object) -> int:
         raise OSError(code, os.strerror(code))
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fdatasync", fail)
-        with pytest.raises(kind):
+        patch.setattr(os, name, fail)
+        with pytest.raises(OSError, match=os.strerror(code)):
             log.save(persist(entries(1, 1)))
     with pytest.raises(OSError, match="not written again"):
         log.save(persist(entries(1, 1)))
+    assert held(tmp_path) in ((), entries(1, 1))
+
+
+@pytest.mark.parametrize("written", [0, 3, 700])
+def test_a_write_without_room_leaves_nothing_behind_and_may_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    log, pwrite = started(tmp_path), os.pwrite
+    log.save(persist(entries(1, 1)))
+    room = written
+
+    def fail(file: int, data: bytes, at: int) -> int:
+        nonlocal room
+        if not any(data):
+            return pwrite(file, data, at)
+        if not room:
+            raise OSError(28, os.strerror(28))
+        count, room = min(room, len(data)), 0
+        return pwrite(file, data[:count], at)
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", fail)
+            with pytest.raises(StoreFull):
+                log.save(persist(entries(2, 1, data=b"z" * 900), HardState(2, 2)))
+        room = written
+    assert held(tmp_path) == entries(1, 1)
+    log.save(persist(entries(2, 2), HardState(2, 3)))
+    assert held(tmp_path) == (*entries(1, 1), *entries(2, 2))
+
+
+def test_a_segment_without_room_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = started(tmp_path)
+
+    def fail(file: int, start: int, length: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", fail)
+        with pytest.raises(StoreFull):
+            log.save(persist(entries(1, 1, data=b"z" * SMALL)))
+        log.save(persist(entries(1, 1)))  # has room where the other had none
+    assert [path.name for path in tmp_path.glob("*.log")] == [FIRST]
+    log.save(persist(entries(2, 1, data=b"z" * SMALL)))
+    assert len(held(tmp_path)) == 2
+
+
+def test_segments_are_small_where_the_disk_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Small:
+        f_bavail, f_frsize = 20 << 8, 4096  # 20 MiB
+
+    monkeypatch.setattr(os, "statvfs", lambda path: Small)
+    log = FileLog(tmp_path)
+    opened_logs.append(log)
+    assert log.load(0) is None
+    log.save(persist((), HardState(0, 0), START))
+    assert (tmp_path / FIRST).stat().st_size == 512 << 10
+    log.save(persist(entries(1, 1, data=b"z" * (600 << 10))))
+    log.save(persist(entries(2, 1)))
+    again = FileLog(tmp_path)
+    opened_logs.append(again)
+    restored = again.load(0)
+    assert restored is not None
+    assert len(restored.entries) == 2
 
 
 @pytest.mark.parametrize("is_interrupted", [False, True])
