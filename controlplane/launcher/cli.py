@@ -77,6 +77,7 @@ program = Main(
         "kill": (f"{CLUSTER}:processes.kill", "kill -9 one component, to see what happens"),
         "reset": (f"{CLUSTER}:processes.reset", "stop the cluster and delete its state"),
         "kv": ("", "the store alone: up, down, status, member"),
+        "sim": ("chaos.sim.command:sim", "play the store on virtual time with faults; one seed replays one run"),
         "chaos": ("chaos.command:chaos", "hurt a store and check its promises: run, list, check"),
         "bench": ("controlplane.launcher.bench.command:bench", "the store beside a real etcd: kv"),
         "apiserver": ("controlplane.apiserver.command:apiserver", "the API server, alone, in the foreground"),

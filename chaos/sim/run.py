@@ -1,0 +1,124 @@
+"""One seed -> Report. Many seeds: one after another, or on several processes; the same reports in the same order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+
+from chaos.checkers import CHECKERS
+from chaos.history import Outcome
+from chaos.sim.store import BROKEN, StoreWorld
+
+__all__ = ["Options", "Report", "simulate", "simulate_many"]
+
+WORST_RECOVERY_SECONDS = 10.0  # ten election time-outs at the default timing
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a seed is played with. `faults` None: the seed draws them; members 0: the same."""
+
+    seconds: float = 60.0
+    members: int = 0
+    faults: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All of it is decided by seed and options. `violations` by checker; empty lists are promises kept."""
+
+    seed: int
+    trace: str
+    steps: int
+    virtual_seconds: float
+    members: int
+    operations: dict[str, int]
+    counts: dict[str, int]
+    boundaries: dict[str, int]
+    deaths: dict[str, int]
+    recovery_seconds: list[float]
+    violations: dict[str, list[str]]
+    is_live: bool
+    last_lines: list[str] = field(repr=False)
+
+    @property
+    def is_safe(self) -> bool:
+        return not any(self.violations.values())
+
+    def document(self) -> dict[str, object]:
+        """For `--output json`; the last lines only where something broke."""
+        document = asdict(self)
+        if self.is_safe and self.is_live:
+            del document["last_lines"]
+        return document
+
+
+def simulate(seed: int, options: Options, show: Callable[[str], None] | None = None) -> Report:
+    """Play one seed to its end and judge it; `show` gets each line of the trace."""
+    world = StoreWorld(seed, members=options.members, faults=options.faults, show=show)
+    violations: dict[str, list[str]] = {"invariants": []}
+    try:
+        world.run(options.seconds)
+    except BROKEN as broken:
+        violations["invariants"].append(f"{type(broken).__name__}: {broken}")
+    else:
+        log = world.log()
+        violations |= {name: check(world.history, log) for name, check in CHECKERS.items()}
+        violations["replicas"] = list(differing_replicas(world))
+    seconds = () if world.recovery is None else world.recovery.seconds
+    recovered = [second for second in seconds if second is not None]
+    counts = {outcome.value: 0 for outcome in Outcome}
+    for operation in world.history:
+        counts[operation.outcome.value] += 1
+    return Report(
+        seed=seed,
+        trace=world.trace.digest(),
+        steps=world.heap.steps,
+        virtual_seconds=world.heap.now,
+        members=len(world.hosts),
+        operations=counts,
+        counts=dict(sorted(world.trace.counts.items())),
+        boundaries=dict(sorted(world.boundaries_seen.items())),
+        deaths=dict(sorted(world.boundaries_died.items())),
+        recovery_seconds=recovered,
+        violations=violations,
+        is_live=bool(recovered) and len(recovered) == len(seconds) and max(recovered) <= WORST_RECOVERY_SECONDS,
+        last_lines=list(world.trace.lines),
+    )
+
+
+def differing_replicas(world: StoreWorld) -> Iterator[str]:
+    """After everything is healed and quiet all members hold the same."""
+    seen = {}
+    for host in world.hosts:
+        if host.process is None:
+            yield f"{host.name} does not run"
+            continue
+        machine = host.process.state.machine
+        seen[host.name] = (machine.revision, machine.hash_key_values(machine.revision))
+    if len(set(seen.values())) > 1:
+        yield f"revision and hash differ: {seen}"
+
+
+def simulate_many(seeds: Iterable[int], options: Options, jobs: int) -> Iterator[Report]:
+    """The reports in the order of the seeds; `jobs` processes at a time."""
+    play = partial(_quietly, options)
+    if jobs == 1:
+        yield from map(play, seeds)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        yield from pool.map(play, seeds)
+
+
+def _quietly(options: Options, seed: int) -> Report:
+    """The members' own log lines are for one seed that somebody looks at."""
+    logging.disable(logging.CRITICAL)
+    try:
+        return simulate(seed, options)
+    finally:
+        logging.disable(logging.NOTSET)
+
+

@@ -1,0 +1,160 @@
+"""StoreWorld: members, clients and a nemesis on one heap; a safety phase, then a liveness phase on a random core."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from chaos.history import Logged, Operation
+from chaos.sim.calls import Caller
+from chaos.sim.heap import Heap
+from chaos.sim.host import Host
+from chaos.sim.nemesis import Nemesis
+from chaos.sim.network import Network
+from chaos.sim.swarm import Swarm, draw_swarm
+from chaos.sim.trace import Trace
+from chaos.sim.workloads.register import RegisterClient, idle
+from kvstore.mvcc.working import Change, Turn
+from kvstore.pb.kv_pb2 import KeyValue
+from kvstore.pb.rpc_pb2 import PutRequest
+from kvstore.raft.invariants import InvariantBroken, Invariants
+from kvstore.rpc import Code
+
+__all__ = ["Recovery", "StoreWorld"]
+
+FIRST_LEADER_SECONDS = 30.0
+LIVENESS_SECONDS = 30.0
+SETTLE_SECONDS = 3.0
+PROBE_SECONDS = 0.05
+DRAIN_SECONDS = 20.0  # longer than any operation waits
+
+Revision = tuple[Change, ...]
+
+
+class ReplicasDiffer(AssertionError):
+    """Two members, or two lives of one, told different events for one revision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How long after the healing each member of the core answered a write; None: not in time."""
+
+    core: tuple[str, ...]
+    seconds: tuple[float | None, ...]
+
+
+class StoreWorld:
+    """One seed's world. `run(safety_seconds)` plays it to its end; then the history, the log and the verdicts are there."""
+
+    def __init__(
+        self, seed: int, *, members: int = 0, faults: tuple[str, ...] | None = None, show: Callable[[str], None] | None = None
+    ) -> None:
+        self.seed = seed
+        self.heap = Heap()
+        self.trace = Trace(show)
+        self.swarm: Swarm = draw_swarm(self.random_for("swarm"), members=members, faults=faults)
+        self.network = Network(self.heap, self.trace, self.random_for("network"))
+        self.nemesis_random = self.random_for("nemesis")
+        self.invariants = Invariants()
+        self.boundaries_seen: Counter[str] = Counter()
+        self.boundaries_died: Counter[str] = Counter()
+        self.history: list[Operation] = []
+        self.revisions: dict[int, Revision] = {}  # what any member ever told its watchers
+        self.recovery: Recovery | None = None
+        self.may_compact = True
+        self.names = [f"m{number + 1}" for number in range(self.swarm.members)]
+        self.client_names = [f"c{number + 1}" for number in range(self.swarm.clients)]
+        self.by_id: dict[int, Host] = {}
+        urls = tuple((name, f"http://{name}:2380") for name in self.names)
+        self.hosts = [Host(self, name, urls) for name in self.names]
+        self.operator = Caller(self, "operator")
+        self.clients = [RegisterClient(self, number) for number in range(self.swarm.clients)]
+        self.nemesis = Nemesis(self)
+
+    def random_for(self, name: str) -> Random:
+        """A generator of its own for each who draws: a new draw in one place moves no other."""
+        return Random(f"{self.seed}/{name}")
+
+    def note(self, who: str, what: str, detail: object = "") -> None:
+        """Add an event to the trace."""
+        self.trace.note(self.heap.now, who, what, detail)
+
+    def ignore(self, code: int, text: str, answer: bytes) -> None:
+        """Where the answer does not matter; it is traced all the same."""
+        self.note("operator", f"answer {Code(code).name}", text)
+
+    def leader(self) -> Host | None:
+        """Who leads in the newest term, of those that run."""
+        leading = [(h.process.member.term, h.name, h) for h in self.hosts if h.process and h.process.member.is_leader]
+        return max(leading)[2] if leading else None
+
+    # What members tell -------------------------------------------------------------------------------------------------
+
+    def on_turn(self, host: Host, turn: Turn) -> None:
+        """Every revision has one content, whoever tells it and however often."""
+        for revision, changes in turn.revisions:
+            known = self.revisions.setdefault(revision, changes)
+            if known is not changes and not _same(known, changes):
+                raise ReplicasDiffer(f"revision {revision} at {host.name}: {changes} is not {known}")
+
+    def log(self) -> list[Logged]:
+        """All puts in order of their revision."""
+        return [
+            Logged(revision, change.key.decode(), KeyValue.FromString(change.key_value).value.decode())
+            for revision in sorted(self.revisions)
+            for change in self.revisions[revision]
+            if not change.is_delete and change.key.startswith(b"register/")
+        ]
+
+    # Phases ------------------------------------------------------------------------------------------------------------
+
+    def run(self, safety_seconds: float) -> None:
+        """Play it. Raises InvariantBroken or ReplicasDiffer at the step that broke one."""
+        for host in self.hosts:
+            host.start()
+        self.heap.run_until(FIRST_LEADER_SECONDS, lambda: self.leader() is not None)
+        for client in self.clients:
+            client.start()
+        self.nemesis.begin()
+        self.heap.run_until(self.heap.now + safety_seconds)
+        self.nemesis.end()
+        self.recovery = self._recover()
+        for client in self.clients:
+            client.stop()
+        self.network.heal()
+        self.heap.run_until(self.heap.now + DRAIN_SECONDS, lambda: idle(self.clients))
+        self.heap.run_until(self.heap.now + SETTLE_SECONDS)
+
+    def _recover(self) -> Recovery:
+        """Cut a random majority off from the rest, and time the first write through each of it."""
+        random, count = self.nemesis_random, len(self.hosts)
+        core = sorted(random.sample(self.names, random.randrange(count // 2 + 1, count + 1)))
+        self.network.separate(core, set(self.names) - set(core))
+        began = self.heap.now
+        answered: dict[str, float] = {}
+        for name in core:
+            self._probe(next(host for host in self.hosts if host.name == name), began, answered)
+        self.heap.run_until(began + LIVENESS_SECONDS, lambda: len(answered) == len(core))
+        return Recovery(tuple(core), tuple(answered.get(name) for name in core))
+
+    def _probe(self, host: Host, began: float, answered: dict[str, float]) -> None:
+        request = PutRequest(key=f"probe/{host.name}".encode(), value=b"?").SerializeToString()
+
+        def ended(code: int, text: str, answer: bytes) -> None:
+            if code == Code.OK:
+                answered.setdefault(host.name, self.heap.now - began)
+                self.note("operator", "recovered", host.name)
+            elif self.heap.now - began < LIVENESS_SECONDS:
+                self.heap.after(PROBE_SECONDS, lambda: self._probe(host, began, answered))
+
+        self.operator.call(host, "/etcdserverpb.KV/Put", request, LIVENESS_SECONDS, ended)
+
+
+def _same(left: Revision, right: Revision) -> bool:
+    """Equal but for `previous`, which compaction may have taken away."""
+    return [change[:3] for change in left] == [change[:3] for change in right]
+
+
+BROKEN = (InvariantBroken, ReplicasDiffer)
