@@ -9,14 +9,28 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from controlplane.apiserver.authz.bootstrap import policy
+from controlplane.apiserver.authz.reconcile import WITHDRAWN, is_ours, reconciled
 from controlplane.apiserver.registry.namespaces import NAME_LABEL
 from controlplane.apiserver.services import Services
-from controlplane.apiserver.storage import layout
+from controlplane.apiserver.storage import codec, layout
 from controlplane.apiserver.storage.codec import Object
-from controlplane.objects.kinds import NAMESPACES, PRIORITY_CLASSES, SERVICE_CIDRS, Resource
+from controlplane.apiserver.storage.store import Write
+from controlplane.objects import status
+from controlplane.objects.kinds import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    NAMESPACES,
+    PRIORITY_CLASSES,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICE_CIDRS,
+    Resource,
+)
+from controlplane.objects.status import ApiError
 
 NAMESPACE_NAMES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
 _PRIORITIES: Final = (
@@ -32,6 +46,7 @@ _PRIORITIES: Final = (
     ),
 )
 CONCURRENT_WRITES: Final = 64
+_RECONCILED: Final = (ROLES, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS)
 
 
 def _namespace(name: str) -> Object:
@@ -99,19 +114,36 @@ async def create_if_absent(services: Services, resource: Resource, obj: Object) 
     await services.store.create(key, {**obj, "metadata": metadata})
 
 
-async def _missing(services: Services, resource: Resource, objects: list[Object]) -> list[Object]:
-    """Those of the objects whose keys are not in the store: one read in place of many refused writes."""
+async def _present(services: Services, resource: Resource) -> dict[bytes, bytes]:
+    """Keys and values of all objects of a resource: one read in place of many refused writes."""
     prefix = layout.prefix(resource.group, resource.plural).encode()
     page = await services.backend.page(prefix, layout.prefix_end(prefix))
-    present = {row.key for row in page.rows}
-    return [
-        obj
-        for obj in objects
-        if layout.key(
-            resource.group, resource.plural, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
-        ).encode()
-        not in present
-    ]
+    return {row.key: row.value for row in page.rows}
+
+
+def _key(resource: Resource, obj: Object) -> str:
+    metadata = obj["metadata"]
+    return layout.key(resource.group, resource.plural, metadata.get("namespace", ""), metadata["name"])
+
+
+async def _reconcile(services: Services, key: str, wanted: Object) -> None:
+    async def change(current: Object) -> Write:
+        return Write(reconciled(current, wanted) or current)
+
+    with suppress(ApiError):  # somebody deleted it meanwhile
+        await services.store.change(key, change, lambda: status.not_found(CLUSTER_ROLES, key))
+
+
+async def _withdraw(services: Services) -> None:
+    """Delete what older versions made and this one does not want."""
+
+    async def change(current: Object) -> Write:
+        return Write(None if is_ours(current) else current)
+
+    for resource, name in WITHDRAWN:
+        key = layout.key(resource.group, resource.plural, "", name)
+        with suppress(ApiError):  # it is not there: nothing to withdraw
+            await services.store.change(key, change, lambda: status.not_found(CLUSTER_ROLES, ""))
 
 
 async def _ensure(services: Services, wanted: Iterator[tuple[Resource, Object]]) -> None:
@@ -120,13 +152,16 @@ async def _ensure(services: Services, wanted: Iterator[tuple[Resource, Object]])
         by_resource.setdefault(resource, []).append(obj)
     slots = asyncio.Semaphore(CONCURRENT_WRITES)
 
-    async def write(resource: Resource, obj: Object) -> None:
-        async with slots:
-            await create_if_absent(services, resource, obj)
+    async def write(resource: Resource, obj: Object, value: bytes | None) -> None:
+        if value is None:
+            async with slots:
+                await create_if_absent(services, resource, obj)
+        elif resource in _RECONCILED and reconciled(codec.decode(value), obj) is not None:
+            await _reconcile(services, _key(resource, obj), obj)
 
     async def write_missing(resource: Resource, objects: list[Object]) -> None:
-        missing = await _missing(services, resource, objects)
-        await asyncio.gather(*(write(resource, obj) for obj in missing))
+        present = await _present(services, resource)
+        await asyncio.gather(*(write(resource, obj, present.get(_key(resource, obj).encode())) for obj in objects))
 
     await asyncio.gather(*(write_missing(resource, objects) for resource, objects in by_resource.items()))
 
@@ -139,4 +174,5 @@ async def ensure_namespaces(services: Services) -> None:
 async def ensure_all(services: Services) -> None:
     """Everything else; sets `is_ready`."""
     await _ensure(services, _further_objects(services))
+    await _withdraw(services)
     services.is_ready = True

@@ -12,7 +12,7 @@ from controlplane.apiserver import bootstrap, compaction, masters
 from controlplane.apiserver.app import App
 from controlplane.apiserver.authn.chain import Authenticator
 from controlplane.apiserver.authn.tokens import Tokens
-from controlplane.apiserver.authz.rbac import Authorizer
+from controlplane.apiserver.authz.authorizer import Authorizer
 from controlplane.apiserver.config import ApiServerConfig
 from controlplane.apiserver.environment import Environment
 from controlplane.apiserver.metrics import Metrics
@@ -61,7 +61,7 @@ def _sealed(config: ApiServerConfig, backend: Backend, environment: Environment)
 def build(config: ApiServerConfig, backend: Backend, environment: Environment) -> Services:
     """The parts of one server; nothing runs yet."""
     backend = _sealed(config, backend, environment)
-    caches = Caches(backend)
+    caches, store = Caches(backend), ObjectStore(backend)
     tokens = Tokens(
         config.service_account_issuer,
         config.audiences,
@@ -73,10 +73,10 @@ def build(config: ApiServerConfig, backend: Backend, environment: Environment) -
         environment=environment,
         scheme=with_metrics(Scheme.load()),
         backend=backend,
-        store=ObjectStore(backend),
+        store=store,
         caches=caches,
         authenticator=Authenticator(tokens),
-        authorizer=Authorizer(caches),
+        authorizer=Authorizer.of(config, caches, store),
         metrics=Metrics(),
         upstreams=Upstreams(config),
     )
@@ -177,4 +177,5 @@ async def _shut_down(services: Services, server: HttpServer, background: list[as
     await services.caches.close()
     await services.upstreams.close()
     await services.webhooks.close()
+    await services.authorizer.close()
     await services.backend.close()

@@ -22,7 +22,7 @@ from controlplane.objects.scheme import Scheme
 
 if TYPE_CHECKING:
     from controlplane.apiserver.authn.chain import Authenticator
-    from controlplane.apiserver.authz.rbac import Authorizer
+    from controlplane.apiserver.authz.authorizer import Authorizer
     from controlplane.apiserver.subresources.kubelets import Upstreams
 
 

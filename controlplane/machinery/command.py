@@ -1,11 +1,11 @@
 """What the commands of all components share: durations, election flags, and a run until SIGTERM.
 
-    @click.command()
-    @election_options("kube-scheduler")                     adds --leader-elect and its five companions, and --identity
-    @VERBOSITY
-    def scheduler(verbosity, **flags):
-        config = SchedulerConfig(..., **election_fields(flags))
-        run_until_signalled("controlplane.scheduler", verbosity, lambda stop, ready: run(config, stop=stop, ready=ready))
+@click.command()
+@election_options("kube-scheduler")                     adds --leader-elect and its five companions, and --identity
+@VERBOSITY
+def scheduler(verbosity, **flags):
+    config = SchedulerConfig(..., **election_fields(flags))
+    run_until_signalled("controlplane.scheduler", verbosity, lambda stop, ready: run(config, stop=stop, ready=ready))
 """
 
 import asyncio

@@ -40,7 +40,9 @@ def proxy(kubeconfig: Path, hostname_override: str, nodeport_addresses: str, ver
             part.strip().removesuffix("/32") for part in nodeport_addresses.split(",") if part.strip()
         ),
     )
-    run_until_signalled("controlplane.network", verbosity, lambda stop, ready: run_proxy(config, stop=stop, ready=ready))
+    run_until_signalled(
+        "controlplane.network", verbosity, lambda stop, ready: run_proxy(config, stop=stop, ready=ready)
+    )
 
 
 @click.command()
@@ -57,4 +59,6 @@ def loadbalancer(
 ) -> None:
     """One address in front of several API servers."""
     config = LoadBalancerConfig(listen.host, listen.port, backends, certificate_authority)
-    run_until_signalled("controlplane.network", verbosity, lambda stop, ready: run_loadbalancer(config, stop=stop, ready=ready))
+    run_until_signalled(
+        "controlplane.network", verbosity, lambda stop, ready: run_loadbalancer(config, stop=stop, ready=ready)
+    )

@@ -10,6 +10,8 @@ ANONYMOUS: Final = "system:anonymous"
 AUTHENTICATED: Final = "system:authenticated"
 UNAUTHENTICATED: Final = "system:unauthenticated"
 MASTERS: Final = "system:masters"
+NODES: Final = "system:nodes"
+NODE_PREFIX: Final = "system:node:"
 SERVICE_ACCOUNTS: Final = "system:serviceaccounts"
 SERVICE_ACCOUNT_PREFIX: Final = "system:serviceaccount:"
 CREDENTIAL_ID: Final = "authentication.kubernetes.io/credential-id"
@@ -44,6 +46,13 @@ def service_account_name(namespace: str, name: str) -> str:
 def service_account_groups(namespace: str) -> tuple[str, ...]:
     """The groups that every service account of a namespace is in."""
     return (SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{namespace}", AUTHENTICATED)
+
+
+def node_name_of(user: User) -> str | None:
+    """The node that a user is: what its name tells (perhaps ""), or None for who is no node."""
+    if NODES not in user.groups or not user.name.startswith(NODE_PREFIX):
+        return None
+    return user.name[len(NODE_PREFIX) :]
 
 
 def split_service_account(username: str) -> tuple[str, str] | None:

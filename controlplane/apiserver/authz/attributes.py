@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from controlplane.apiserver.authn.user import User
 from controlplane.apiserver.context import Context
+from controlplane.objects.selectors import SelectorError, parse_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,11 @@ class Attributes:
     name: str = ""
     namespace: str = ""
     path: str = ""
+    fields: tuple[tuple[str, str], ...] = ()  # what a list, a watch or a deletion of many is narrowed to
+
+    def field(self, name: str) -> str:
+        """The value that the request narrows itself to in a field; "" when it does not."""
+        return next((value for field, value in self.fields if field == name), "")
 
     @property
     def full_resource(self) -> str:
@@ -40,6 +46,29 @@ def of(context: Context) -> Attributes:
     path = context.info.path
     if not path.is_resource:
         return Attributes(context.info.verb, path=path.path)
+    name = path.name
+    fields: tuple[tuple[str, str], ...] = ()
+    if not name and "fieldSelector" in context.query:
+        name, fields = _narrowed(context.query["fieldSelector"])
+        if context.info.verb not in ("list", "watch"):
+            name = ""
     return Attributes(
-        context.info.verb, path.group, path.version, path.resource, path.subresource, path.name, path.namespace
+        context.info.verb,
+        path.group,
+        path.version,
+        path.resource,
+        path.subresource,
+        name,
+        path.namespace,
+        fields=fields,
     )
+
+
+def _narrowed(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """(the one name that a field selector can match, every field that must have one value); nothing for a wrong one."""
+    try:
+        wanted = parse_fields(text).requirements
+    except SelectorError:
+        return "", ()
+    fields = tuple((each.field, each.value) for each in wanted if each.equals)
+    return next((value for field, value in fields if field == "metadata.name"), ""), fields

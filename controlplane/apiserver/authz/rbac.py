@@ -1,4 +1,4 @@
-"""Authorizer: RBAC over watch caches of roles and bindings.
+"""Mode RBAC: roles and bindings, as watch caches have them.
 
 Bindings are indexed by subject, roles are compiled once per version, decisions are remembered until a role or a binding
 changes. The caches are opened by the first user who is not in `system:masters`.
@@ -8,24 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from controlplane.apiserver.authn.user import MASTERS, User, service_account_name
-from controlplane.apiserver.authz import attributes
+from controlplane.apiserver.authn.user import User, service_account_name, split_service_account
 from controlplane.apiserver.authz.attributes import Attributes
+from controlplane.apiserver.authz.decision import NO_OPINION, Decision, Verdict
 from controlplane.apiserver.authz.rules import Rule
 from controlplane.apiserver.storage.cache import Event, WatchCache
 from controlplane.apiserver.storage.caches import Caches
 from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.storage.entry import Entry
-from controlplane.objects import selectors, status
+from controlplane.objects import selectors
 from controlplane.objects.kinds import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, Resource
 
-if TYPE_CHECKING:
-    from controlplane.apiserver.context import Context
-
 REMEMBERED_DECISIONS: Final = 20_000
-OPEN_PATHS: Final = ("/healthz", "/livez", "/readyz", "/version")
 
 Subject = tuple[str, str]  # ("User" | "Group", name)
 
@@ -34,6 +30,7 @@ Subject = tuple[str, str]  # ("User" | "Group", name)
 class Binding:
     """Subjects that have a role, in a namespace or (namespace "") everywhere."""
 
+    name: str
     namespace: str
     subjects: tuple[Subject, ...]
     role_kind: str
@@ -43,6 +40,14 @@ class Binding:
     def role_key(self) -> tuple[str, str]:
         """(namespace or "" for cluster roles, name)."""
         return ("" if self.role_kind == "ClusterRole" else self.namespace, self.role_name)
+
+    def reason(self, subject: Subject) -> str:
+        """Why what this binding gives is allowed, in Kubernetes' words."""
+        own = f'RoleBinding "{self.name}/{self.namespace}"' if self.namespace else f'ClusterRoleBinding "{self.name}"'
+        kind, name = subject
+        if kind == "User" and (account := split_service_account(name)) is not None:
+            kind, name = "ServiceAccount", f"{account[1]}/{account[0]}"
+        return f'RBAC: allowed by {own} of {self.role_kind} "{self.role_name}" to {kind} "{name}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,8 @@ def _subjects(obj: Object) -> Iterator[Subject]:
 def _binding(obj: Object) -> Binding:
     reference: Any = obj.get("roleRef") or {}
     namespace = obj["metadata"].get("namespace", "")
-    return Binding(namespace, tuple(_subjects(obj)), reference.get("kind", ""), reference.get("name", ""))
+    name = obj["metadata"].get("name", "")
+    return Binding(name, namespace, tuple(_subjects(obj)), reference.get("kind", ""), reference.get("name", ""))
 
 
 def _role(obj: Object) -> Role:
@@ -122,21 +128,33 @@ class Policy:
             found = self._aggregated[key] = tuple(dict.fromkeys((*role.rules, *more)))
         return found
 
-    def rules_for(self, user: User, namespace: str) -> Iterator[Rule]:
-        """Every rule that a user has in a namespace ("": only those that hold everywhere)."""
+    def grants(self, user: User, namespace: str) -> Iterator[tuple[Binding, Subject, Rule]]:
+        """Every rule that a user has in a namespace ("": only those that hold everywhere), and through what."""
         for subject in (("User", user.name), *(("Group", group) for group in user.groups)):
             for binding in self._by_subject.get(subject, {}).values():
                 if not binding.namespace or binding.namespace == namespace:
-                    yield from self.rules_of(binding.role_key)
+                    for rule in self.rules_of(binding.role_key):
+                        yield binding, subject, rule
+
+    def rules_for(self, user: User, namespace: str) -> Iterator[Rule]:
+        """The rules alone."""
+        return (rule for _, _, rule in self.grants(user, namespace))
+
+    def decide(self, user: User, asked: Attributes) -> Decision:
+        """Whether any rule allows it."""
+        for binding, subject, rule in self.grants(user, asked.namespace):
+            if rule.allows(asked):
+                return Decision(Verdict.ALLOW, binding.reason(subject))
+        return NO_OPINION
 
 
-class Authorizer:
+class Rbac:
     """Decides by the policy that the watch caches hold."""
 
     def __init__(self, caches: Caches) -> None:
         self._caches = caches
         self._policy = Policy()
-        self._decisions: dict[tuple[Any, ...], bool] = {}
+        self._decisions: dict[tuple[Any, ...], Decision] = {}
         self._following: dict[Resource, WatchCache] = {}
 
     async def _ready(self) -> None:
@@ -170,53 +188,24 @@ class Authorizer:
         else:
             self._policy.set_binding(entry.key, None if gone else entry.object())
 
-    async def allows(self, user: User, asked: Attributes) -> bool:
-        """Whether the user may."""
-        if MASTERS in user.groups:
-            return True
+    async def decide(self, user: User, asked: Attributes) -> Decision:
+        """Whether a role of the user allows it."""
         await self._ready()
         key = (user.name, user.groups, asked)
         found = self._decisions.get(key)
         if found is None:
-            found = any(rule.allows(asked) for rule in self._policy.rules_for(user, asked.namespace))
+            found = self._policy.decide(user, asked)
             if len(self._decisions) >= REMEMBERED_DECISIONS:
                 self._decisions.clear()
             self._decisions[key] = found
         return found
 
     async def rules(self, user: User, namespace: str) -> list[Rule]:
-        """What SelfSubjectRulesReview answers."""
-        if MASTERS in user.groups:
-            everything = frozenset({"*"})
-            return [Rule(everything, everything, everything), Rule(everything, paths=("*",))]
+        """Every rule that the user has in a namespace."""
         await self._ready()
         return list(dict.fromkeys(self._policy.rules_for(user, namespace)))
-
-    @staticmethod
-    def is_master(user: User) -> bool:
-        """Whether everything is allowed to the user."""
-        return MASTERS in user.groups
 
     async def rules_of_role(self, namespace: str, name: str) -> list[Rule]:
         """The rules of a Role, or of a ClusterRole when `namespace` is empty."""
         await self._ready()
         return list(self._policy.rules_of((namespace, name)))
-
-    async def require(self, user: User, asked: Attributes) -> None:
-        """Raise 403 in Kubernetes' words unless the user may."""
-        if await self.allows(user, asked):
-            return
-        why = asked.refusal(user)
-        if asked.path:
-            raise status.forbidden(None, "", why)
-        resource = Resource(asked.group, asked.version, asked.resource, asked.resource, bool(asked.namespace))
-        raise status.forbidden(resource, asked.name, why)
-
-    async def check(self, context: Context) -> None:
-        """Raise 403 unless the request's user may do what it asks."""
-        if MASTERS in context.user.groups:
-            return
-        asked = attributes.of(context)
-        if asked.path and asked.verb in ("get", "head") and asked.path.startswith(OPEN_PATHS):
-            return
-        await self.require(context.user, asked)

@@ -6,6 +6,7 @@ from controlplane.apiserver import present
 from controlplane.apiserver.context import Context, Result
 from controlplane.apiserver.registry import pipeline
 from controlplane.apiserver.storage.codec import Object
+from controlplane.apiserver.storage.store import NOTHING_ELSE, Also
 from controlplane.apiserver.verbs import body, get, patch, update
 from controlplane.objects import status
 from controlplane.objects.kinds import Resource
@@ -30,8 +31,26 @@ async def handle(context: Context, resource: Resource) -> Result:
     else:
         raise status.method_not_allowed()
     key = update.object_key(context, resource)
-    entry = await update.change_at(context, resource, key, make, update.as_given, "approval")
+    entry = await update.change_at(context, resource, key, make, _validated, "approval")
     return present.one(context, resource, entry.raw, accepted)
+
+
+async def _validated(
+    context: Context, resource: Resource, wanted: Object, old: Object, subresource: str
+) -> tuple[Object, Also]:
+    """Conditions get their times, and are checked."""
+    now = context.services.environment.timestamp()
+    before = {each.get("type"): each for each in (old.get("status") or {}).get("conditions") or ()}
+    conditions = []
+    for condition in wanted["status"]["conditions"]:
+        known = before.get(condition.get("type")) or {}
+        moved = now if condition.get("status") != known.get("status") else known.get("lastTransitionTime", now)
+        times = {"lastTransitionTime": condition.get("lastTransitionTime") or moved}
+        times["lastUpdateTime"] = condition.get("lastUpdateTime") or now
+        conditions.append({**condition, **times})
+    new = {**wanted, "status": {**wanted["status"], "conditions": conditions}}
+    pipeline.validate_update(context, resource, new, old, subresource)
+    return new, NOTHING_ELSE
 
 
 def _merged(old: Object, new: Object) -> Object:

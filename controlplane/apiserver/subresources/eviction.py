@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from controlplane.apiserver.admission import node_restriction
 from controlplane.apiserver.context import Context, Result
-from controlplane.apiserver.registry import deletion
+from controlplane.apiserver.registry import deletion, pipeline
 from controlplane.apiserver.storage import layout
 from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.storage.entry import Entry
@@ -39,6 +40,7 @@ async def handle(context: Context, resource: Resource) -> Result:
     if entry is None:
         raise status.not_found(PODS, path.name)
     pod = entry.object()
+    await node_restriction.validate(pipeline.attributes(context, PODS, "CREATE", eviction, pod, "eviction"))
     if not _needs_no_budget(pod):
         budgets = await _budgets(context, pod)
         if len(budgets) > 1:

@@ -6,12 +6,14 @@ from typing import Any
 
 from controlplane.apiserver.authn.user import User
 from controlplane.apiserver.authz.attributes import Attributes
+from controlplane.apiserver.authz.decision import Verdict
 from controlplane.apiserver.context import Context, Result
 from controlplane.apiserver.health import CHECKS
 from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.verbs import body
 from controlplane.objects import status
 from controlplane.objects.kinds import Resource
+from controlplane.objects.selectors import SelectorError, parse_fields
 
 
 async def _question(context: Context, resource: Resource) -> Object:
@@ -75,12 +77,33 @@ def _asked(spec: dict[str, Any]) -> Attributes:
         resource.get("subresource", ""),
         resource.get("name", ""),
         resource.get("namespace", ""),
+        fields=_narrowed(resource.get("fieldSelector") or {}),
+    )
+
+
+def _narrowed(selector: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The fields that a review says to have one value each."""
+    if selector.get("rawSelector"):
+        try:
+            wanted = parse_fields(selector["rawSelector"]).requirements
+        except SelectorError:
+            return ()
+        return tuple((each.field, each.value) for each in wanted if each.equals)
+    return tuple(
+        (each.get("key", ""), each["values"][0])
+        for each in selector.get("requirements") or ()
+        if each.get("operator") == "In" and len(each.get("values") or ()) == 1
     )
 
 
 async def _verdict(context: Context, user: User, asked: Attributes) -> Object:
-    allowed = await context.services.authorizer.allows(user, asked)
-    return {"allowed": allowed} if allowed else {"allowed": False}
+    decision = await context.services.authorizer.decide(user, asked)
+    found: Object = {"allowed": decision.allowed}
+    if decision.verdict is Verdict.DENY:
+        found["denied"] = True
+    if decision.reason:
+        found["reason"] = decision.reason
+    return found
 
 
 async def self_subject_access_review(context: Context, resource: Resource) -> Result:
@@ -117,11 +140,14 @@ async def self_subject_rules_review(context: Context, resource: Resource) -> Res
     if not namespace:
         raise status.bad_request("no namespace on request")
     rules = await context.services.authorizer.rules(context.user, namespace)
-    found = {
+    unlisted = context.services.authorizer.unlisted(context.user)
+    found: Object = {
         "resourceRules": [rule.document() for rule in rules if not rule.paths],
         "nonResourceRules": [rule.document() for rule in rules if rule.paths],
-        "incomplete": False,
+        "incomplete": bool(unlisted),
     }
+    if unlisted:
+        found["evaluationError"] = unlisted
     return _answer(context, resource, question, found)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from controlplane.apiserver import admission
 from controlplane.apiserver.context import Context, Result
+from controlplane.apiserver.registry import pipeline
 from controlplane.apiserver.storage import layout
 from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.verbs import body, get
@@ -28,6 +30,7 @@ async def handle(context: Context, resource: Resource) -> Result:
     tokens = services.authenticator.tokens
     if not tokens.can_issue:
         raise status.unknown_resource()
+    await admission.validate(pipeline.attributes(context, resource, "CREATE", request, {}, "token"))
     spec: dict[str, Any] = dict(request.get("spec") or {})
     seconds = int(spec.get("expirationSeconds") or DEFAULT_SECONDS)
     _check_seconds(path.name, seconds)

@@ -15,6 +15,7 @@ from controlplane.objects.rules import (
     apps,
     autoscaling,
     batch,
+    certificates,
     core,
     definitions,
     metadata,
@@ -44,6 +45,7 @@ REGISTRY: Final[dict[tuple[str, str], Rules]] = {
     **policy.RULES,
     **rbac.RULES,
     **storage.RULES,
+    **certificates.RULES,
     **definitions.RULES,
     **webhooks.RULES,
 }
@@ -67,11 +69,12 @@ def validate_create(resource: Resource, schema: Schema, obj: Object) -> list[Fie
 def validate_update(
     resource: Resource, schema: Schema, new: Object, old: Object, subresource: str = ""
 ) -> list[FieldError]:
-    """Everything wrong with a change. A change of status is checked for its metadata and enumerations only."""
+    """Everything wrong with a change. A change of status is checked for its metadata and by what the kind says of it."""
     errors = metadata.check_update(resource, new, old)
-    if subresource == "status":
-        return errors
     rules = REGISTRY.get((resource.group, resource.plural))
+    if subresource == "status":
+        of_status = rules.subresources.get(subresource) if rules else None
+        return errors + of_status(new, old) if of_status else errors
     update = rules.subresources.get(subresource, rules.update) if rules else None
     if update is not None:
         errors += update(new, old)

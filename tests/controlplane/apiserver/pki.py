@@ -93,3 +93,23 @@ class Authority:
         }
         path.write_text(json.dumps(document))
         return path
+
+
+def signing_request(name: str, groups: tuple[str, ...] = (), hosts: tuple[str, ...] = ()) -> str:
+    """`spec.request` of a CertificateSigningRequest with a new key: base64 of PEM."""
+    return base64.b64encode(request_pem(ec.generate_private_key(ec.SECP256R1()), name, groups, hosts)).decode()
+
+
+def request_pem(
+    key: ec.EllipticCurvePrivateKey, name: str, groups: tuple[str, ...] = (), hosts: tuple[str, ...] = ()
+) -> bytes:
+    """A PKCS#10 request; hosts that are addresses become addresses."""
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, name))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(attributes))
+    if hosts:
+        names = [
+            x509.IPAddress(ipaddress.ip_address(host)) if host[0].isdigit() else x509.DNSName(host) for host in hosts
+        ]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)

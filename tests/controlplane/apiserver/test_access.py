@@ -101,9 +101,10 @@ async def test_components_may_do_their_work(api: Api) -> None:
     manager = api.client("system:kube-controller-manager", ())
     node = api.client("system:node:n", ("system:nodes",))
     cloud = api.client("system:cloud-controller-manager", ())
-    for client in (scheduler, manager, node, cloud):
+    for client in (scheduler, manager, cloud):
         await client.list(PODS)
         await client.list(LEASES, "kube-system")
+    await node.list(PODS, field_selector="spec.nodeName=n")
     await node.create(NODES, {"metadata": {"name": "n"}})
     await node.create(LEASES, {"metadata": {"name": "n"}, "spec": {}}, "kube-node-lease")
     await manager.create(SERVICE_ACCOUNTS, {"metadata": {"name": "default"}}, "default")

@@ -33,7 +33,7 @@ from controlplane.objects.status import ApiError
 from tests.controlplane.apiserver.conftest import Api, StartApi, empty
 from tests.controlplane.apiserver.examples import config_map, pod, service
 from tests.controlplane.apiserver.memory import MemoryBackend
-from tests.controlplane.apiserver.pki import Authority
+from tests.controlplane.apiserver.pki import Authority, signing_request
 
 
 async def test_three_servers_that_start_at_once_make_one_cluster(start_api: StartApi) -> None:
@@ -261,7 +261,12 @@ async def test_a_stopped_server_leaves_the_endpoints(start_api: StartApi) -> Non
 
 async def test_a_signing_request_carries_who_asked(api: Api) -> None:
     node = api.client("system:node:n", ("system:masters",))
-    spec = {"request": "eA==", "signerName": "example.com/s", "usages": ["client auth"], "username": "somebody"}
+    spec = {
+        "request": signing_request("n"),
+        "signerName": "example.com/s",
+        "usages": ["client auth"],
+        "username": "somebody",
+    }
     made = await node.create(CERTIFICATE_SIGNING_REQUESTS, {"metadata": {"name": "c"}, "spec": spec})
     assert made["spec"]["username"] == "system:node:n" and "system:masters" in made["spec"]["groups"]
 
