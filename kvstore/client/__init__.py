@@ -22,44 +22,69 @@
                  lease_keep_alive(id) -> ttl
     lease = await client.lease(ttl_seconds)      kept alive in the background until `await lease.revoke()`
         lease.id, lease.lost: asyncio.Event, lease.is_held
-    await client.status(endpoint=None), member_list(), request_progress() (on every watch)
+    async for page in client.range_stream(key, range_end, page_keys=1000): page.kvs      all keys, of one revision
+    await client.status(endpoint=None), member_list(), request_progress() (on every watch), snapshot(path) -> bytes
     await client.close();  async with Client(...) as client
     prefix_end(prefix: bytes) -> bytes
+Recipes: Lock, Election, Barrier, DoubleBarrier, Queue, transact(client, function): each class says what holds when
+processes die. Locks, elections and claimed items have a *fencing token*.
 Errors: EtcdError(code, text, sent) and its subclasses in errors.py (Compacted, FutureRevision, LeaseNotFound, NoLeader,
-Unavailable, DeadlineExceeded, NoSpace, PermissionDenied, ...).
+Unavailable, DeadlineExceeded, NoSpace, PermissionDenied, ...); `is_unknown`: a write that may or may not have been done.
 Retries: reads on Unavailable; writes only when the request certainly never left (RpcError.sent is False).
 
     client.py endpoints.py caller.py     requests, failover and retries         errors.py  the table of etcd's texts, typed
     watch.py lease.py                    what lives longer than a request       ops.py     builders of transactions
+    streams.py                           what is larger than a message          waiting.py until the store changes
     lock.py election.py                  Lock, Election: etcd's recipes, with fencing tokens
-    sync.py                              SyncClient: the synchronous face over the same core (one background thread)
+    barrier.py queue.py                  Barrier, DoubleBarrier; Queue (FIFO, priorities, claims)
+    transaction.py                       transactions as plain code: read set, retries, isolation
+    sync.py sync_recipes.py face.py      the synchronous faces over the same core (one background thread), and how they are made
 """
 
+from kvstore.client.barrier import Barrier, DoubleBarrier
 from kvstore.client.client import Client
+from kvstore.client.election import Election
 from kvstore.client.errors import (
     Compacted,
+    Conflict,
     DeadlineExceeded,
     EtcdError,
     FutureRevision,
     LeaseNotFound,
+    LockLost,
     NoLeader,
     Unavailable,
 )
 from kvstore.client.lease import Lease
+from kvstore.client.lock import Lock
 from kvstore.client.ops import prefix_end
+from kvstore.client.queue import Queue
+from kvstore.client.sync import SyncClient
+from kvstore.client.transaction import Isolation, Transaction, transact
 from kvstore.client.watch import Watch, WatchBatch
 
 __all__ = [
+    "Barrier",
     "Client",
     "Compacted",
+    "Conflict",
     "DeadlineExceeded",
+    "DoubleBarrier",
+    "Election",
     "EtcdError",
     "FutureRevision",
+    "Isolation",
     "Lease",
     "LeaseNotFound",
+    "Lock",
+    "LockLost",
     "NoLeader",
+    "Queue",
+    "SyncClient",
+    "Transaction",
     "Unavailable",
     "Watch",
     "WatchBatch",
     "prefix_end",
+    "transact",
 ]

@@ -12,6 +12,10 @@ from typing import Final
 
 from kvstore.rpc import Code, RpcError
 
+_NO_ANSWER: Final = frozenset(
+    (Code.CANCELLED, Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNAVAILABLE, Code.DATA_LOSS)
+)
+
 
 class EtcdError(Exception):
     """A request failed. `sent` is False when it certainly never reached a server; else a write may have happened."""
@@ -21,6 +25,11 @@ class EtcdError(Exception):
         self.code = code
         self.text = text
         self.sent = sent
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether a write may or may not have been carried out: nobody answered whose word that would be."""
+        return self.sent and self.code in _NO_ANSWER
 
     def __str__(self) -> str:
         return self.text
@@ -140,6 +149,14 @@ class CorruptCluster(EtcdError):
 
 class Unimplemented(EtcdError):
     """The server does not know the method or the option."""
+
+
+class Conflict(EtcdError):
+    """A transaction met others at each of its attempts; nothing was written."""
+
+
+class BrokenSnapshot(EtcdError):
+    """A snapshot arrived cut or altered; nothing was kept of it."""
 
 
 class LockLost(EtcdError):

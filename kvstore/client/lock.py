@@ -13,7 +13,8 @@ from kvstore.client import ops
 from kvstore.client.client import Client
 from kvstore.client.errors import LockLost
 from kvstore.client.lease import Lease
-from kvstore.pb import kv_pb2, rpc_pb2
+from kvstore.client.waiting import is_delete, wait_for
+from kvstore.pb import rpc_pb2
 from kvstore.rpc import Code
 
 
@@ -56,19 +57,10 @@ class Turn:
             )
             if not before.kvs:
                 break
-            await self._wait_for_delete(before.kvs[0].key, before.header.revision + 1)
+            await wait_for(self.client, before.kvs[0].key, b"", before.header.revision + 1, is_delete)
         if not await self.is_ours():
             self.create_revision = 0
             raise LockLost(Code.ABORTED, "the lease ended while waiting for the lock")
-
-    async def _wait_for_delete(self, key: bytes, start_revision: int) -> None:
-        watch = self.client.watch(key, start_revision=start_revision)
-        try:
-            async for batch in watch:
-                if any(event.type == kv_pb2.Event.DELETE for event in batch.events):
-                    return
-        finally:
-            watch.cancel()
 
     async def is_ours(self) -> bool:
         """Whether our key still stands (linearizable)."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from kvstore.pb import rpc_pb2
+
+Op: TypeAlias = rpc_pb2.RequestOp
+Comparison: TypeAlias = rpc_pb2.Compare
 
 EQUAL: Final = rpc_pb2.Compare.EQUAL
 GREATER: Final = rpc_pb2.Compare.GREATER

@@ -3,139 +3,160 @@
     with SyncClient(["127.0.0.1:2379"]) as client:
         client.put(b"a", b"1")
         for batch in client.watch(b"a", start_revision=1): ...
-Signatures, answers and errors are those of `Client`; methods may be called from any thread.
+        lease = client.lease(10)
+        with SyncLock(client, b"name", lease) as lock: lock.fencing_token
+        client.transact(lambda transaction: transaction.put(b"n", transaction.get(b"n") + b"."))
+Signatures, answers and errors are those of the asynchronous side (face.py: how that is made); methods may be called from
+any thread. SyncLock, SyncElection, SyncBarrier, SyncDoubleBarrier and SyncQueue stand in sync_recipes.py.
 """
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Self, TypeVar
 
 from kvstore.client.client import Client
+from kvstore.client.face import Face, Runner, blocking, iterating, with_parameters_of
 from kvstore.client.lease import Lease
+from kvstore.client.transaction import ATTEMPTS, Isolation, Transaction, attempts
 from kvstore.client.watch import Watch, WatchBatch
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _blocking(
-    method: Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[SyncClient, P], T]:
-    def call(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.run(method(self.client, *args, **kwargs))
-
-    call.__name__ = method.__name__
-    call.__doc__ = method.__doc__
-    return call
-
-
-class SyncWatch:
+class SyncWatch(Face[Watch]):
     """A watch as a plain iterator of WatchBatch."""
 
-    def __init__(self, owner: SyncClient, watch: Watch) -> None:
-        self._owner = owner
-        self._watch = watch
-
-    def started(self) -> int:
-        """See Watch.started."""
-        return self._owner.run(self._watch.started())
-
-    def request_progress(self) -> None:
-        """See Watch.request_progress."""
-        self._owner.run(self._watch.request_progress())
+    started = blocking(Watch.started)
+    request_progress = blocking(Watch.request_progress)
 
     def cancel(self) -> None:
         """See Watch.cancel; an iteration in another thread ends."""
-        self._owner.loop.call_soon_threadsafe(self._watch.cancel)
+        self.runner.loop.call_soon_threadsafe(self.core.cancel)
 
     def __iter__(self) -> Iterator[WatchBatch]:
         return self
 
     def __next__(self) -> WatchBatch:
-        batch = self._owner.run(self._next())
+        batch = self.runner.run(self._next())
         if batch is None:
             raise StopIteration
         return batch
 
     async def _next(self) -> WatchBatch | None:
-        return await anext(self._watch, None)
+        return await anext(self.core, None)
 
 
-class SyncLease:
-    """A lease that the background thread renews until `revoke`."""
+class SyncLease(Face[Lease]):
+    """A lease that the background thread renews until `revoke`, or the end of a `with` block."""
 
-    def __init__(self, owner: SyncClient, lease: Lease) -> None:
-        self._owner = owner
-        self.lease = lease
+    revoke = blocking(Lease.revoke)
 
     @property
     def id(self) -> int:
         """The lease id."""
-        return self.lease.id
+        return self.core.id
 
     @property
     def is_lost(self) -> bool:
         """Whether the lease is gone."""
-        return self.lease.lost.is_set()
+        return self.core.lost.is_set()
 
-    def revoke(self) -> None:
-        """End the lease and delete its keys."""
-        self._owner.run(self.lease.revoke())
+    @property
+    def is_held(self) -> bool:
+        """Whether the lease certainly has not expired."""
+        return self.runner.run(self._is_held())
+
+    async def _is_held(self) -> bool:
+        return self.core.is_held
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.revoke()
 
 
-class SyncClient:
+class SyncTransaction(Face[Transaction]):
+    """One attempt of a transaction; see kvstore.client.transaction."""
+
+    get = blocking(Transaction.get)
+    range = blocking(Transaction.range)
+
+    @property
+    def revision(self) -> int:
+        """Of all reads; 0 before the first."""
+        return self.core.revision
+
+    def put(self, key: bytes, value: bytes, lease: int = 0) -> None:
+        """Write at the commit."""
+        self.core.put(key, value, lease)
+
+    def delete(self, key: bytes) -> None:
+        """Delete at the commit."""
+        self.core.delete(key)
+
+
+class SyncClient(Face[Client]):
     """`Client` for code without an event loop. Takes the arguments of `Client`."""
 
+    @with_parameters_of(Client.__init__)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.client = Client(*args, **kwargs)
-        self._thread = threading.Thread(target=self._serve, name="kvstore-client", daemon=True)
-        self._thread.start()
+        core = Client(*args, **kwargs)
+        super().__init__(Runner(), core)
 
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+    range = blocking(Client.range)
+    range_stream = iterating(Client.range_stream)
+    get = blocking(Client.get)
+    put = blocking(Client.put)
+    delete = blocking(Client.delete)
+    txn = blocking(Client.txn)
+    compact = blocking(Client.compact)
+    lease_grant = blocking(Client.lease_grant)
+    lease_revoke = blocking(Client.lease_revoke)
+    lease_time_to_live = blocking(Client.lease_time_to_live)
+    leases = blocking(Client.leases)
+    lease_keep_alive = blocking(Client.lease_keep_alive)
+    status = blocking(Client.status)
+    member_list = blocking(Client.member_list)
+    snapshot = blocking(Client.snapshot)
+    request = blocking(Client.request)
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine of the async core (a Lock, an Election) on the background loop and wait for it."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+    @property
+    def endpoints(self) -> list[str]:
+        """The addresses, as given."""
+        return self.core.endpoints
 
-    range = _blocking(Client.range)
-    get = _blocking(Client.get)
-    put = _blocking(Client.put)
-    delete = _blocking(Client.delete)
-    txn = _blocking(Client.txn)
-    compact = _blocking(Client.compact)
-    lease_grant = _blocking(Client.lease_grant)
-    lease_revoke = _blocking(Client.lease_revoke)
-    lease_time_to_live = _blocking(Client.lease_time_to_live)
-    leases = _blocking(Client.leases)
-    lease_keep_alive = _blocking(Client.lease_keep_alive)
-    status = _blocking(Client.status)
-    member_list = _blocking(Client.member_list)
-
+    @with_parameters_of(Client.watch)
     def watch(self, *args: Any, **kwargs: Any) -> SyncWatch:
         """See Client.watch."""
 
         async def make() -> Watch:
-            return self.client.watch(*args, **kwargs)
+            return self.core.watch(*args, **kwargs)
 
-        return SyncWatch(self, self.run(make()))
+        return SyncWatch(self.runner, self.runner.run(make()))
 
     def lease(self, ttl_seconds: int, lease_id: int = 0) -> SyncLease:
         """See Client.lease."""
-        return SyncLease(self, self.run(self.client.lease(ttl_seconds, lease_id)))
+        return SyncLease(self.runner, self.runner.run(self.core.lease(ttl_seconds, lease_id)))
+
+    def transact(
+        self,
+        function: Callable[[SyncTransaction], T],
+        isolation: Isolation = Isolation.SERIALIZABLE,
+        *,
+        limit: int = ATTEMPTS,
+    ) -> T:
+        """Run `function` (in this thread) until its transaction commits: its answer. See kvstore.client.transaction."""
+        for transaction in self.runner.iterate(attempts(self.core, isolation, limit=limit)):
+            answer = function(SyncTransaction(self.runner, transaction))
+        return answer
 
     def close(self) -> None:
         """Close the client and end the thread. Idempotent."""
-        if not self.loop.is_closed():
-            self.run(self.client.close())
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join()
-            self.loop.close()
+        if not self.runner.loop.is_closed():
+            self.runner.run(self.core.close())
+            self.runner.close()
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,6 @@ order, or `Compacted` is raised.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,7 +17,7 @@ from kvstore.client import errors
 from kvstore.client.caller import Caller
 from kvstore.client.endpoints import Endpoint
 from kvstore.pb import kv_pb2, rpc_pb2
-from kvstore.rpc import ClientCall, Code, RpcError
+from kvstore.rpc import ClientCall, Code, Inbox, RpcError
 
 WATCH: Final = "/etcdserverpb.Watch/Watch"
 QUEUE_BYTES: Final = 4 * 1024 * 1024  # batches that the consumer has not taken; above it the server gets no more window
@@ -48,14 +47,9 @@ class Watch:
         self._on_over = on_over
         self._create = create
         self._next_revision = create.start_revision  # 0: not yet known
-        self._call: ClientCall | None = None
         self._endpoint: Endpoint | None = None
-        self._batches: deque[tuple[WatchBatch, int]] = deque()
-        self._queued_bytes = 0
+        self._inbox: Inbox[WatchBatch] = Inbox(QUEUE_BYTES)
         self._fragments: list[kv_pb2.Event] = []
-        self._error: errors.EtcdError | None = None
-        self._is_ended = False
-        self._waiter: asyncio.Future[None] | None = None
         self._started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._started.add_done_callback(lambda future: future.cancelled() or future.exception())
         self._progress_wanted = False
@@ -67,10 +61,10 @@ class Watch:
 
     async def request_progress(self) -> None:
         """Ask the server for a progress batch: it comes once every event up to its revision was handed over."""
-        if self._call is None:
+        if self._inbox.call is None:
             self._progress_wanted = True  # asked when the stream is up
         else:
-            self._call.send(_PROGRESS_REQUEST)
+            self._inbox.call.send(_PROGRESS_REQUEST)
 
     def cancel(self) -> None:
         """End the watch; batches that are queued can still be taken."""
@@ -79,7 +73,7 @@ class Watch:
     # The stream.
 
     async def _open(self, pause: float) -> None:
-        while not self._is_ended:
+        while not self._inbox.is_ended:
             await asyncio.sleep(pause)
             self._endpoint = endpoint = self._caller.endpoints.current
             try:
@@ -99,10 +93,10 @@ class Watch:
 
     def _start(self, call: ClientCall) -> None:
         self._task = None
-        if self._is_ended:
+        if self._inbox.is_ended:
             call.cancel()
             return
-        self._call = call
+        self._inbox.call = call
         self._fragments.clear()
         create = rpc_pb2.WatchCreateRequest()
         create.CopyFrom(self._create)
@@ -154,16 +148,12 @@ class Watch:
             if revision + 1 < self._next_revision:
                 return  # progress behind what was handed over: of no use
         self._next_revision = max(self._next_revision, revision + 1)
-        self._batches.append((WatchBatch(revision, events), size))
-        self._queued_bytes += size
-        if self._queued_bytes > QUEUE_BYTES and self._call is not None:
-            self._call.hold()
-        self._wake()
+        self._inbox.put(WatchBatch(revision, events), size)
 
     def on_end(self, error: RpcError | None) -> None:
         """The stream is gone: open it again, or give up."""
-        endpoint, self._call = self._endpoint, None
-        if self._is_ended:
+        endpoint, self._inbox.call = self._endpoint, None
+        if self._inbox.is_ended:
             return
         if error is not None and not self._caller.is_reconnectable(error):
             self._end(errors.from_rpc(error))
@@ -176,39 +166,22 @@ class Watch:
         self._task = asyncio.get_running_loop().create_task(self._open(pause))
 
     def _end(self, error: errors.EtcdError | None) -> None:
-        if self._is_ended:
+        if self._inbox.is_ended:
             return
-        self._is_ended = True
-        self._error = error
+        self._inbox.end(error)
         if not self._started.done():
             self._started.set_exception(error or errors.Cancelled(Code.CANCELLED, "the watch was cancelled"))
-        call, self._call = self._call, None
+        call, self._inbox.call = self._inbox.call, None
         if call is not None:
             call.cancel()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
         self._on_over(self)
-        self._wake()
 
     # The consumer.
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     def __aiter__(self) -> AsyncIterator[WatchBatch]:
         return self
 
     async def __anext__(self) -> WatchBatch:
-        while not self._batches:
-            if self._is_ended:
-                if self._error is not None:
-                    raise self._error
-                raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        batch, size = self._batches.popleft()
-        self._queued_bytes -= size
-        if self._queued_bytes * 2 <= QUEUE_BYTES and self._call is not None:
-            self._call.release()
-        return batch
+        return await self._inbox.take()

@@ -6,7 +6,7 @@
     limits.py       every limit by name                 deadlines.py   many deadlines, few timers
     server_connection.py, call.py     the server's end  client_connection.py   the client's end (both sans-IO)
     server.py       asyncio.Protocol on a connection    http1.py       HTTP/1.1 on the same port (health, metrics, gateway)
-    channel.py, client_stream.py      the client side   web_exchange.py  the same for HTTP/2 requests that are not gRPC
+    channel.py, client_stream.py, inbox.py  client side   web_exchange.py  the same for HTTP/2 requests that are not gRPC
     peer_settings.py   what the peer's SETTINGS change
 
 Server side
@@ -41,6 +41,7 @@ from kvstore.rpc.channel import Channel
 from kvstore.rpc.client_connection import CallReceiver, ClientCall
 from kvstore.rpc.client_stream import ClientStream
 from kvstore.rpc.http1 import Http1Handler, Http1Request, Http1Response
+from kvstore.rpc.inbox import Inbox
 from kvstore.rpc.limits import Limits
 from kvstore.rpc.server import Server
 from kvstore.rpc.status import Code, RpcError, decode_binary, encode_binary
@@ -55,6 +56,7 @@ __all__ = [
     "Http1Handler",
     "Http1Request",
     "Http1Response",
+    "Inbox",
     "Limits",
     "Receiver",
     "RpcError",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from kvstore.rpc.client_connection import ClientCall
+from kvstore.rpc.inbox import Inbox
 from kvstore.rpc.status import Code, RpcError
 
 if TYPE_CHECKING:
@@ -23,13 +23,8 @@ class ClientStream:
         self._channel = channel
         self._path = path
         self._metadata = metadata
-        self._call: ClientCall | None = None
         self._early: list[Callable[[ClientCall], None]] = []
-        self._messages: deque[bytes] = deque()
-        self._queued_bytes = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self._is_ended = False
-        self._error: RpcError | None = None
+        self._inbox: Inbox[bytes] = Inbox(STREAM_QUEUE_BYTES)
         self._opening = asyncio.get_running_loop().create_task(self._open())
 
     async def _open(self) -> None:
@@ -38,24 +33,24 @@ class ClientStream:
         except RpcError as error:
             self.on_end(error)
             return
-        if self._is_ended:
+        if self._inbox.is_ended:
             call.cancel()
             return
-        self._call = call
+        self._inbox.call = call
         for action in self._early:
             action(call)
         self._early.clear()
 
     def _do(self, action: Callable[[ClientCall], None]) -> None:
-        if self._call is not None:
-            action(self._call)
-        elif not self._is_ended:
+        if self._inbox.call is not None:
+            action(self._inbox.call)
+        elif not self._inbox.is_ended:
             self._early.append(action)
 
     @property
     def pending_bytes(self) -> int:
         """Sent by the caller, not yet taken by the server's window."""
-        return 0 if self._call is None else self._call.pending_bytes
+        return 0 if self._inbox.call is None else self._inbox.call.pending_bytes
 
     def send(self, message: bytes) -> None:
         """Send one message (after the end of the call: nothing)."""
@@ -67,45 +62,23 @@ class ClientStream:
 
     def cancel(self) -> None:
         """End the call; an iteration that waits raises RpcError(CANCELLED)."""
-        if self._call is not None:
-            self._call.cancel()
+        if self._inbox.call is not None:
+            self._inbox.call.cancel()
         else:
             self._opening.cancel()
         self.on_end(RpcError(Code.CANCELLED, "the caller cancelled the call"))
 
     def on_message(self, message: bytes) -> None:
         """A message for the queue; a full queue gives the server no more window."""
-        self._messages.append(message)
-        self._queued_bytes += len(message)
-        if self._queued_bytes > STREAM_QUEUE_BYTES and self._call is not None:
-            self._call.hold()
-        self._wake()
+        self._inbox.put(message, len(message))
 
     def on_end(self, error: RpcError | None) -> None:
         """The call ended; what is queued can still be taken."""
-        if not self._is_ended:
-            self._is_ended = True
-            self._error = error
-            self._early.clear()
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._early.clear()
+        self._inbox.end(error)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        while not self._messages:
-            if self._is_ended:
-                if self._error is not None:
-                    raise self._error
-                raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        message = self._messages.popleft()
-        self._queued_bytes -= len(message)
-        if self._call is not None and self._queued_bytes * 2 <= STREAM_QUEUE_BYTES:
-            self._call.release()
-        return message
+        return await self._inbox.take()

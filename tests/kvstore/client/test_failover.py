@@ -58,6 +58,36 @@ async def test_writes_reads_leases_and_watches_go_on_when_the_leader_dies(three_
         await lease.revoke()
 
 
+async def test_no_write_is_done_twice_when_the_leader_dies_under_load(three_members: list[EtcdProcess]) -> None:
+    members = await leader_first(three_members)
+    async with Client([member.endpoint for member in members]) as client:
+        acknowledged = unknown = 0
+        enough = asyncio.Event()
+
+        async def write(key: bytes) -> None:
+            nonlocal acknowledged, unknown
+            while not enough.is_set():
+                try:
+                    await client.put(key, b"", timeout_seconds=5.0)
+                    acknowledged += 1
+                except EtcdError as error:
+                    assert error.is_unknown or not error.sent
+                    unknown += error.is_unknown
+
+        keys = [b"key/%d" % index for index in range(8)]
+        writers = [asyncio.create_task(write(key)) for key in keys]
+        while acknowledged < 100:
+            await client.get(b"key/0")
+        members[0].stop()
+        before = acknowledged
+        while acknowledged < before + 100:
+            await client.get(b"key/0")
+        enough.set()
+        await asyncio.gather(*writers)
+        done = sum(kv.version for kv in (await client.range(b"key/", b"key0")).kvs)
+        assert acknowledged <= done <= acknowledged + unknown
+
+
 @pytest.mark.slow
 async def test_reads_in_flight_survive_the_death_of_their_member(three_members: list[EtcdProcess]) -> None:
     members = await leader_first(three_members)

@@ -136,7 +136,7 @@ async def test_a_slow_consumer_holds_the_server_and_loses_nothing(channel: Chann
     sizes = []
     async for message in stream:
         sizes.append(len(message))
-        assert stream._queued_bytes <= 3 * 1024 * 1024
+        assert stream._inbox.queued_bytes <= 3 * 1024 * 1024
         await asyncio.sleep(0)
     assert sizes == [50_000] * 200
 
