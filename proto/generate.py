@@ -1,10 +1,19 @@
-"""Make `kvstore/pb/*_pb2.py` from the .proto files: `python -m proto.generate` (what `make proto` runs)."""
+"""Make `kvstore/pb/*_pb2.py` from the .proto files: `python -m proto.generate` (what `make proto` runs).
+
+The modules register their messages in a pool of their own (kvstore.pb.POOL) instead of the process-wide one, in which a
+second package with etcd's messages (any other etcd client) would be refused as a duplicate.
+"""
 
 from importlib.resources import files
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "proto"
+OWN_POOL = {
+    "from google.protobuf import descriptor_pool as _descriptor_pool": "import kvstore.pb as _own",
+    "_descriptor_pool.Default()": "_own.POOL",
+    "_builder.BuildTopDescriptorsAndMessages(": "_own.build(",
+}
 
 
 def main() -> None:
@@ -17,6 +26,17 @@ def main() -> None:
     code = protoc.main(arguments)
     if code:
         raise RuntimeError(f"protoc exited with {code}")
+    for source in (name for name in sources if name.startswith("kvstore/")):
+        _use_own_pool(ROOT / source.replace(".proto", "_pb2.py"))
+
+
+def _use_own_pool(module: Path) -> None:
+    text = module.read_text()
+    for process_wide, own in OWN_POOL.items():
+        if text.count(process_wide) != 1:
+            raise RuntimeError(f"{module} is not as protoc used to make it: where is {process_wide!r}?")
+        text = text.replace(process_wide, own)
+    module.write_text(text)
 
 
 if __name__ == "__main__":
