@@ -40,6 +40,8 @@ class MemberPort(Protocol):
     def is_leader(self) -> bool: ...
     @property
     def applied_index(self) -> int: ...
+    @property
+    def has_room(self) -> bool: ...
     def propose(self, data: bytes, done: Done) -> None: ...
     def read(self, done: Done) -> None: ...
     def status(self) -> MemberStatus: ...
@@ -98,10 +100,12 @@ class Node:
         return True
 
     def has_space(self, needed_bytes: int = 0, *, share: float = 1.0) -> bool:
-        """Tell whether the store is within its quota and its map, or a share of them.
+        """Tell whether the store is within its quota and its map, or a share of them, and its disk takes writes.
 
         That is looked at every so many entries, and bytes asked for here.
         """
+        if not self.member.has_room:
+            return False
         applied = self.member.applied_index
         self._unchecked_bytes += needed_bytes
         is_due = applied - self._space_checked_index >= SPACE_CHECK_INTERVAL_ENTRIES

@@ -30,6 +30,7 @@ from kvstore.member.transport import PeerTransport
 from kvstore.rpc import Limits, Server
 from kvstore.storage.data_dir import DataDirectory, MemberRemoved
 from kvstore.storage.file_log import FileLog, open_log
+from kvstore.storage.port import StoreFull
 
 logger = logging.getLogger("kvstore.member")
 
@@ -39,6 +40,7 @@ QUICK_SECONDS = 0.005  # an fsync that takes less is not worth a change of threa
 CATCH_UP_SECONDS = 0.001
 STALL_SECONDS = 0.05  # one that takes longer is a reason to leave the loop at once
 MEDIAN_STEP = 1.15
+ROOM_PAUSE_SECONDS = 0.2  # between attempts to write to a full disk
 
 
 _Job = tuple[Callable[[], None], Callable[[], None]]
@@ -47,12 +49,14 @@ _Job = tuple[Callable[[], None], Callable[[], None]]
 class InlineDisk:
     """The Disk port in the turn itself: the cheapest where an fsync takes less than two changes of thread."""
 
+    is_full = False
+
     def submit(self, work: Callable[[], None], done: Callable[[], None], *, is_awaited: bool = False) -> None:
         work()
         done()
 
-    def drain(self) -> None:
-        pass
+    def drain(self) -> bool:
+        return True
 
     def close(self) -> None:
         pass
@@ -63,6 +67,7 @@ class ThreadDisk:
 
     Where the disk has been quick lately the loop does the work itself, because two changes of thread cost as much:
     awaited work at once, other work in the next round, when what this round sends is on its way.
+    Work that finds no room on the disk waits for it in the thread, and all later work behind it.
     """
 
     def __init__(self, fail: Callable[[BaseException], None]) -> None:
@@ -73,40 +78,53 @@ class ThreadDisk:
         self._unfinished = 0
         self._typical_seconds = QUICK_SECONDS  # of the last jobs; the first goes to the thread
         self._is_idle = threading.Condition()
+        self.is_full = False
+        self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="raft-log", daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[], None], done: Callable[[], None], *, is_awaited: bool = False) -> None:
         if self._unfinished == 0 and self._typical_seconds < QUICK_SECONDS:
-            if is_awaited and not self._soon:
-                self._measure(work)
-                done()
+            self._soon.append((work, done))
+            if is_awaited and len(self._soon) == 1:
+                self._run_next(lambda done: done())
             else:
-                self._soon.append((work, done))
                 self._loop.call_soon(self._run_soon)
             return
         self._run_all_soon()
+        self._hand_over((work, done))
+
+    def _hand_over(self, *jobs: _Job) -> None:
+        """Let the thread do them."""
         with self._is_idle:
-            self._unfinished += 1
-        self._jobs.put((work, done))
+            self._unfinished += len(jobs)
+        for job in jobs:
+            self._jobs.put(job)
+
+    def _run_next(self, finish: Callable[[Callable[[], None]], object]) -> None:
+        """Do the first job that was put off, in the loop."""
+        work, done = self._soon.popleft()
+        try:
+            self._measure(work)
+        except StoreFull:
+            jobs = ((work, done), *self._soon)
+            self._soon.clear()
+            self._hand_over(*jobs)
+        else:
+            finish(done)
 
     def _run_soon(self) -> None:
         if self._soon:
-            work, done = self._soon.popleft()
             try:
-                self._measure(work)
+                self._run_next(lambda done: done())
             except Exception as error:
                 self._soon.clear()
                 self._fail(error)
-            else:
-                done()
 
     def _run_all_soon(self) -> None:
         """What was put off; in order, before anything later."""
         while self._soon:
-            work, done = self._soon.popleft()
-            self._measure(work)
-            self._loop.call_soon(done)
+            self._run_next(self._loop.call_soon)
 
     def _measure(self, work: Callable[[], None]) -> None:
         """Do it, and follow the median: on a busy machine single jobs take long for no fault of the disk."""
@@ -123,7 +141,7 @@ class ThreadDisk:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             try:
-                self._measure(job[0])
+                self._measure_when_there_is_room(job[0])
             except Exception as error:  # whatever it is, a log that cannot be written ends the member
                 self._loop.call_soon_threadsafe(self._fail, error)
                 return
@@ -134,12 +152,32 @@ class ThreadDisk:
             with contextlib.suppress(RuntimeError):  # the loop may be closed
                 self._loop.call_soon_threadsafe(job[1])
 
-    def drain(self) -> None:
+    def _measure_when_there_is_room(self, work: Callable[[], None]) -> None:
+        while True:
+            try:
+                self._measure(work)
+            except StoreFull as error:
+                if not self.is_full:
+                    logger.warning("the log waits for room on its disk: %s", error)
+                with self._is_idle:
+                    self.is_full = True
+                    self._is_idle.notify_all()
+                if self._is_closing.wait(ROOM_PAUSE_SECONDS):
+                    raise
+            else:
+                if self.is_full:
+                    logger.warning("the log has room again")
+                    self.is_full = False
+                return
+
+    def drain(self) -> bool:
         self._run_all_soon()
         with self._is_idle:
-            self._is_idle.wait_for(lambda: self._unfinished == 0 or not self._thread.is_alive())
+            self._is_idle.wait_for(lambda: self._unfinished == 0 or self.is_full or not self._thread.is_alive())
+        return not self.is_full
 
     def close(self) -> None:
+        self._is_closing.set()
         self._jobs.put(None)
         self._thread.join()
 

@@ -174,6 +174,10 @@ class Member:
         """Whom the transport is to reach."""
         self._transport.set_peers(tuple(peers))
 
+    @property
+    def has_room(self) -> bool:  # the disk took what was last written to it
+        return not (self._disk.is_full or self._upkeep.is_full)
+
     def status(self) -> MemberStatus:
         """One consistent look."""
         raft, log = self.raft, self.raft.log
@@ -368,9 +372,8 @@ class Member:
             value = apply(entry.index, entry.term, data[HEADER_BYTES:])
             if origin == me and (waiter := take(number, None)) is not None:
                 waiter[0](Ok(value))
-        last = entries[-1]
-        self.applied_index = last.index
-        self._proposals.on_applied(last.term)
+        self.applied_index = entries[-1].index
+        self._proposals.on_applied(entries[-1].term)
         if has_changed:
             self.changes.on_changed()
 

@@ -95,7 +95,10 @@ class StateMachine(Protocol):
         """All entries of this turn are applied: hand the events to the watchers."""
 
     def commit(self) -> int:
-        """Make what is applied durable, together with its index, in one transaction; return that index."""
+        """Make what is applied durable, together with its index, in one transaction; return that index.
+
+        Raises StoreFull: nothing is durable that was not before, nothing is lost, and the same may be tried again.
+        """
 
     def snapshot(self) -> Iterator[bytes]:
         """Chunks (at most 1 MiB each) of one consistent view as of the last commit(), which is called right before.
@@ -160,7 +163,13 @@ class Snapshots(Protocol):
 
 
 class Disk(Protocol):
-    """Runs durable log work in order, one at a time, and calls back in the turn loop's thread."""
+    """Runs durable log work in order, one at a time, and calls back in the turn loop's thread.
+
+    Work that raises StoreFull has done nothing, and is tried again until there is room. `is_full`: such work waits now.
+    """
+
+    @property
+    def is_full(self) -> bool: ...
 
     def submit(self, work: Callable[[], None], done: Callable[[], None], *, is_awaited: bool = False) -> None:
         """Run `work` (maybe in another thread); then `done()` in the loop. A failing `work` stops the member.
@@ -168,8 +177,8 @@ class Disk(Protocol):
         `is_awaited`: the member has nothing better to do meanwhile, so at once may be the quickest.
         """
 
-    def drain(self) -> None:
-        """Return when all work has run (`done` may still be on its way)."""
+    def drain(self) -> bool:
+        """Return when all work has run (`done` may still be on its way); False: some waits for room on the disk."""
 
 
 __all__ = [

@@ -2,7 +2,8 @@
 
 The log makes entries durable, so the state is committed only at times. The log is compacted only through what the state
 has committed. A snapshot is the state as of a commit; one that arrives replaces state and log so that a crash between
-the two leaves both old or both new (RaftLog.begin_install).
+the two leaves both old or both new (RaftLog.begin_install). On a full disk the state is committed later, and the log is
+compacted later: reads go on, nothing is lost.
 """
 
 import logging
@@ -15,8 +16,11 @@ from kvstore.member.wire import encode_header
 from kvstore.raft.core import Raft
 from kvstore.raft.log import LogTail
 from kvstore.raft.types import Compacted, InstallSnapshot, Persist, SnapshotMark
+from kvstore.storage.port import StoreFull
 
 logger = logging.getLogger("kvstore.member")
+
+ROOM_TICKS = 10  # between attempts to commit to a full disk
 
 
 class Upkeep:
@@ -27,21 +31,29 @@ class Upkeep:
         self._config, self._log, self._state = config, log, state
         self._transport, self._disk, self._snapshots = transport, disk, snapshots
         self.committed = state.applied_index
+        self.is_full = False  # the last commit found no room
         self._commit_tick = 0
         self._incoming: dict[int, tuple[SnapshotMark, bytes]] = {}
 
     def commit_if_due(self, tick: int, applied: int) -> None:
         """Commit what is applied when it is much or old."""
-        ahead = applied - self.committed
-        is_due = tick - self._commit_tick >= self._config.backend_batch_ticks
-        if ahead and (is_due or ahead >= self._config.backend_batch_limit):
+        ahead, age = applied - self.committed, tick - self._commit_tick
+        is_due = age >= self._config.backend_batch_ticks or ahead >= self._config.backend_batch_limit
+        if ahead and is_due and (not self.is_full or age >= ROOM_TICKS):
             self._commit_tick = tick
             self.commit()
 
-    def commit(self) -> int:
-        """Make the state durable; returns its index."""
-        self.committed = self._state.commit()
-        return self.committed
+    def commit(self) -> bool:
+        """Make the state durable; False: the disk has no room, the log goes on to keep what the state could not."""
+        try:
+            self.committed = self._state.commit()
+        except StoreFull as error:
+            if not self.is_full:
+                logger.warning("member %x: the state waits for room on its disk: %s", self._config.member_id, error)
+            self.is_full = True
+        else:
+            self.is_full = False
+        return not self.is_full
 
     def compact(self, log: LogTail, applied: int, membership: Membership) -> Compacted | None:
         """Drop the head of the log when it has grown too long, in entries or in bytes; tells the core so."""
@@ -51,7 +63,9 @@ class Upkeep:
             keep = min(keep, span * (config.log_limit_bytes // 2) // log.bytes)
         elif span < config.snapshot_count + keep:
             return None
-        index = self.commit() - keep
+        if self.is_full or not self.commit():
+            return None
+        index = self.committed - keep
         if index <= log.snapshot.index:
             return None
         mark, packed = log.mark(index), membership.encode()
@@ -61,7 +75,10 @@ class Upkeep:
 
     def send_snapshot(self, raft: Raft, to: int, membership: Membership, done: Callable[[int, bool], None]) -> None:
         """Stream the state to a member that is behind the log; `done(index, complete)`."""
-        mark = raft.log.mark(self.commit())
+        if not self.commit():
+            done(0, False)
+            return
+        mark = raft.log.mark(self.committed)
         header = encode_header(InstallSnapshot(raft.member_id, to, raft.term, mark), membership.encode())
         logger.info("member %x: sends a snapshot at %d to %x", raft.member_id, mark.index, to)
         self._transport.send_snapshot(to, header, self._state.snapshot(), lambda complete: done(mark.index, complete))
@@ -73,7 +90,8 @@ class Upkeep:
     def install(self, mark: SnapshotMark, unsaved: Sequence[Persist]) -> Membership:
         """Replace the state by the snapshot at `mark`; what was to be saved before it is saved first."""
         source, membership = next((s, packed) for s, (known, packed) in self._incoming.items() if known == mark)
-        self._disk.drain()
+        if not self._disk.drain():
+            raise StoreFull("there is no room for a snapshot: the log waits for room already")
         if unsaved:
             self._log.save(*unsaved)
         self._log.begin_install(mark, membership)

@@ -57,13 +57,9 @@ class StateMachine:
         working = Working(self._store.begin())
         stored = working.transaction.get(layout.META, layout.STATE_KEY)
         if stored is not None:
-            (
-                working.applied_index,
-                working.applied_term,
-                working.revision,
-                working.compacted,
-                working.scrubbed,
-            ) = layout.STATE.unpack(stored)
+            fields = layout.STATE.unpack(stored)
+            working.applied_index, working.applied_term = fields[:2]
+            working.revision, working.compacted, working.scrubbed = fields[2:]
         auth.load(working)
         alarms.load(working)
         return working
@@ -117,20 +113,24 @@ class StateMachine:
         failure = None if is_login else self.guard.refuse(identity, command, payload)
         return command, payload, failure or alarms.refuse(self._working, command, payload)
 
-    def _refuse_for_space(self, index: int, term: int) -> Outcome:
+    def _replay(self) -> None:
+        """The transaction is lost: apply what was in it once more, without telling it twice."""
         told, former = list(self._revisions), self._working
-        self._working.transaction.abort()
+        former.transaction.abort()
         self._working = self._open()
         for entry in self._batch:
             self._run(*entry)
         self._revisions = told
         self._working.lease_changes, self._working.token_changes = former.lease_changes, former.token_changes
+        self.skip(former.applied_index, former.applied_term)
+
+    def _refuse_for_space(self, index: int, term: int) -> Outcome:
+        self._replay()
         self.skip(index, term)
         self.commit()  # now, so that a replay cannot find room for what was refused
         return Outcome(self._working.revision, failure=errors.NO_SPACE)
 
-    def skip(self, index: int, term: int) -> None:
-        """Note an entry that holds no command."""
+    def skip(self, index: int, term: int) -> None:  # an entry that holds no command
         self._working.applied_index, self._working.applied_term = index, term
 
     def is_quick(self, data: bytes) -> bool:
@@ -161,16 +161,18 @@ class StateMachine:
         self._listeners.append(listener)
 
     def commit(self) -> int:
-        """Make what is applied durable in one transaction; return the index of the newest entry in it."""
+        """Make what is applied durable in one transaction; return the index of the newest entry in it.
+
+        Raises StoreFull where the disk has no room: everything is as it was before, and the same may be tried again.
+        """
         working = self._working
-        working.transaction.put(
-            layout.META,
-            layout.STATE_KEY,
-            layout.STATE.pack(
-                working.applied_index, working.applied_term, working.revision, working.compacted, working.scrubbed
-            ),
-        )
-        working.transaction.commit()
+        marks = (working.applied_index, working.applied_term, working.revision, working.compacted, working.scrubbed)
+        working.transaction.put(layout.META, layout.STATE_KEY, layout.STATE.pack(*marks))
+        try:
+            working.transaction.commit()
+        except StoreFull:
+            self._replay()
+            raise
         self._batch.clear()
         self._committed_index = working.applied_index
         working.transaction = self._store.begin()

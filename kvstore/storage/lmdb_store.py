@@ -9,7 +9,9 @@ A commit is one fdatasync of the data before the meta page is written, so a powe
 never tears one; a durable commit adds the sync of the meta page (0.4 ms together on the reference machine).
 """
 
+import errno
 import os
+import resource
 import struct
 import subprocess
 import sys
@@ -39,6 +41,9 @@ with environment.begin() as reader:
         for _ in reader.cursor(table):
             pass
 """
+_FULL_TEXTS = tuple(os.strerror(code) for code in (errno.EFBIG, errno.EDQUOT))  # lmdb has no class for these
+_SHORT_WRITE_TEXT = os.strerror(errno.EIO)
+_HARDLY_ANY_BYTES = 2 << 20
 _PREFIX_BYTES = 511  # longest key of LMDB as it is commonly built
 _PAIR = struct.Struct(">II")  # length of the key's rest, length of the value
 
@@ -237,8 +242,10 @@ class _LmdbTransaction(_LmdbView):
         self._store._transaction = None
         try:
             self._transaction.commit()
-        except (lmdb.MapFullError, lmdb.DiskError) as error:
-            raise StoreFull(str(error)) from error
+        except lmdb.Error as error:
+            if self._store.is_for_want_of_room(error):
+                raise StoreFull(str(error)) from error
+            raise
         if durable:
             self._store.sync()
 
@@ -323,6 +330,16 @@ class LmdbStore:
         reserve = min(DISK_RESERVE_BYTES, disk.f_blocks * disk.f_frsize // DISK_RESERVE_SHARE)
         room = allocated + disk.f_bavail * disk.f_frsize - reserve
         return Size(allocated=allocated, used=pages * page_bytes, limit=max(0, min(self._limit_bytes, room)))
+
+    def is_for_want_of_room(self, error: Exception) -> bool:
+        """Whether a commit failed because there is no room. LMDB calls a write that had room for a part an I/O error."""
+        if isinstance(error, lmdb.MapFullError | lmdb.DiskError) or any(text in str(error) for text in _FULL_TEXTS):
+            return True
+        if _SHORT_WRITE_TEXT not in str(error):
+            return False
+        disk = os.statvfs(self._path)
+        is_limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+        return is_limited or disk.f_bavail * disk.f_frsize < _HARDLY_ANY_BYTES
 
     def _pages(self, transaction: lmdb.Transaction) -> int:
         counts = (transaction.stat(table) for table in self._tables.values())

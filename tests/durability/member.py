@@ -60,13 +60,19 @@ class Member:
         assert self._channel is not None
         return await self._channel.unary(f"/etcdserverpb.{method}", request, timeout=seconds)
 
-    async def put(self, key: bytes, value: bytes) -> None:
-        await self.call("KV/Put", rpc.PutRequest(key=key, value=value).SerializeToString())
+    async def put(self, key: bytes, value: bytes, seconds: float = CALL_SECONDS) -> None:
+        await self.call("KV/Put", rpc.PutRequest(key=key, value=value).SerializeToString(), seconds)
 
     async def read(self, key: bytes, range_end: bytes = b"") -> dict[bytes, bytes]:
         request = rpc.RangeRequest(key=key, range_end=range_end).SerializeToString()
         answer = rpc.RangeResponse.FromString(await self.call("KV/Range", request))
         return {pair.key: pair.value for pair in answer.kvs}
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
 
     async def exit_code(self) -> int:
         """Wait for its end."""

@@ -27,6 +27,7 @@ class FakeMember:
         self.term = 3
         self.leader = MEMBER_ID
         self.is_learner = False
+        self.has_room = True
         self.proposals: list[bytes] = []
         self.holds_proposals = False
         self.held: list[tuple[bytes, Done]] = []

@@ -39,6 +39,8 @@ class MemorySnapshots:
 class LateDisk:
     """The Disk port that works when it is told to; what it has not done is lost in a crash."""
 
+    is_full = False
+
     def __init__(self) -> None:
         self._jobs: deque[tuple[Callable[[], None], Callable[[], None]]] = deque()
 
@@ -52,8 +54,9 @@ class LateDisk:
             done()
             count -= 1
 
-    def drain(self) -> None:
+    def drain(self) -> bool:
         self.finish()
+        return True
 
 
 class DurableState(DictState):
