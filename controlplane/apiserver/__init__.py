@@ -14,6 +14,7 @@
     nodemetrics/    metrics.k8s.io, measured from the kubelets when somebody asks
     crd/            custom resources: definitions, versions, schemas, removal
     cel/            the language of rules, by an optional library
+    aggregation/    APIs that other servers serve, proxied and shown; their APIServices
     webhooks/       admission and conversion by programs outside   policies/   ValidatingAdmissionPolicy
     present.py      stored bytes -> object, list, Table, metadata, watch line
     paths.py        what is no resource: health.py, /version, /metrics; mounts.py answers with the documents of

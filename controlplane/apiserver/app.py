@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from controlplane.apiserver import negotiate, paths, request
+from controlplane.apiserver.aggregation import proxy as aggregated
 from controlplane.apiserver.authn.impersonation import impersonated
 from controlplane.apiserver.authn.user import User
 from controlplane.apiserver.connection import Connection
@@ -102,6 +103,9 @@ class App:
         if any(name.startswith(b"impersonate-") for name in context.headers):
             context.user = await impersonated(context)
         await services.authorizer.check(context)
+        remote = services.aggregation.serving(context.info.path.path)
+        if remote is not None:
+            return await aggregated.handle(context, remote)
         if not context.info.is_resource:
             return await paths.handle(context)
         return await self._dispatch(context)

@@ -82,6 +82,8 @@ _OPTIONS: Final = (
     click.option("--kubelet-client-key", type=_FILE),
     click.option("--kubelet-certificate-authority", type=_FILE),
     click.option("--kubelet-port", type=click.IntRange(1, 65535), default=10250, show_default=True),
+    click.option("--proxy-client-cert-file", type=_FILE, help="Who this server is for aggregated API servers."),
+    click.option("--proxy-client-key-file", type=_FILE),
     click.option("--default-not-ready-toleration-seconds", type=int, default=300, show_default=True),
     click.option("--default-unreachable-toleration-seconds", type=int, default=300, show_default=True),
     click.option("--event-ttl", type=Duration(), default="1h0m0s", show_default=True),

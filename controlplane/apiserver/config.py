@@ -59,6 +59,8 @@ class ApiServerConfig:
     kubelet_client_key: Path | None = None
     kubelet_certificate_authority: Path | None = None
     kubelet_port: int = 10250
+    proxy_client_cert_file: Path | None = None  # who this server is for aggregated API servers
+    proxy_client_key_file: Path | None = None
     default_not_ready_toleration_seconds: int = 300
     default_unreachable_toleration_seconds: int = 300
     event_ttl_seconds: int = 3600

@@ -8,7 +8,7 @@ from typing import Final
 from controlplane.apiserver import health
 from controlplane.apiserver.context import Answer, Context, Result
 from controlplane.apiserver.discovery import version_info
-from controlplane.apiserver.mounts import discovery_answer, openapi_answer
+from controlplane.apiserver.mounts import discovery_answer, openapi_answer, served_groups
 from controlplane.objects import status
 
 Handler = Callable[[Context], Awaitable[Result]]
@@ -33,7 +33,7 @@ async def _metrics(context: Context) -> Result:
 
 
 async def _root(context: Context) -> Result:
-    groups = context.services.scheme.groups()
+    groups = served_groups(context)
     found = ["/api", "/api/v1", "/apis", "/apis/"]
     for group in groups:
         if group.name:
@@ -87,7 +87,7 @@ async def handle(context: Context) -> Result:
     if path.startswith(("/openapi/", "/apis")):  # what any server has answered of a definition is seen here too
         await context.services.custom.caught_up(context.services)
     if path.startswith("/openapi/"):
-        return openapi_answer(context) or _NOT_FOUND
+        return await openapi_answer(context) or _NOT_FOUND
     if path == "/api" or path.startswith(("/api/", "/apis")):
         return discovery_answer(context) or _NOT_FOUND
     return _NOT_FOUND

@@ -145,9 +145,10 @@ async def _bootstrap(services: Services, port: int, ready: Callable[[], None]) -
     await _until_done("bootstrap", lambda: bootstrap.ensure_namespaces(services))
     await _until_done("bootstrap", lambda: bootstrap.ensure_all(services))
     await _until_done("bootstrap", lambda: services.custom.caught_up(services))
+    await _until_done("bootstrap", lambda: services.aggregation.ready(services))
     logger.info("serving on port %d", port)
     ready()
-    await masters.run(services, port)
+    await asyncio.gather(masters.run(services, port), services.aggregation.run(services))
 
 
 async def _stopped_or_failed(stop: asyncio.Event, background: list[asyncio.Task[None]]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from controlplane.apiserver.aggregation.registrations import Registrations
 from controlplane.apiserver.config import ApiServerConfig
 from controlplane.apiserver.crd.manager import CustomResources
 from controlplane.apiserver.environment import Environment
@@ -87,6 +88,7 @@ class Services:
     quota_recounts: dict[str, float] = field(default_factory=dict)  # loop time of the last count, by key of the quota
     webhooks: Clients = field(default_factory=Clients)
     custom: CustomResources = field(default_factory=CustomResources)
+    aggregation: Registrations = field(default_factory=Registrations)
     documents: OpenApi | None = None
     is_ready: bool = False
     is_stopping: bool = False

@@ -60,12 +60,16 @@ def upgrade_headers(context: Context, names: Iterable[bytes] | None = None) -> l
     return kept
 
 
-async def opened(context: Context, endpoint: Endpoint, target: str, headers: list[Header]) -> Upgraded | Refusal:
-    """Ask the other side for the upgrade; raises 503 when nobody answers there."""
+async def opened(
+    context: Context, endpoint: Endpoint, target: str, headers: list[Header], server_name: str = ""
+) -> Upgraded | Refusal:
+    """Ask the other side for the upgrade; raises 503 when nobody answers there. `server_name` is the name in its
+    certificate, where that is not its address."""
     host, port, tls = endpoint
+    name = (server_name or host) if tls is not None else None
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            pipes = await asyncio.open_connection(host, port, ssl=tls, limit=BUFFER_BYTES)
+            pipes = await asyncio.open_connection(host, port, ssl=tls, limit=BUFFER_BYTES, server_hostname=name)
     except (OSError, TimeoutError, ssl.SSLError) as error:
         raise status.service_unavailable(f"error trying to reach {host}:{port}: {error or 'timed out'}") from error
     reader, writer = pipes

@@ -14,19 +14,22 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from controlplane.machinery.config import ResumingContext
 from controlplane.machinery.connection import Connection, ConnectionLost, Exchange, Response, ResponseStream
 
-__all__ = ["ConnectionLost", "HttpClient", "Response", "ResponseStream"]
+__all__ = ["ConnectionLost", "Headers", "HttpClient", "Response", "ResponseStream"]
 
 MAX_CONNECTIONS = 64  # exchanges in flight that are not streams; more wait for their turn
 MAX_IDLE_CONNECTIONS = 32  # a new one costs both sides a TLS handshake; those that nobody needs go after a while
 IDLE_LIMIT_SECONDS = 30.0  # a connection idle for longer is dropped when next looked at
 IDLE_LIMIT_FOR_WRITES_SECONDS = 3.0  # below the keep-alive time-outs of servers (uvicorn: 5)
 REPEATABLE_METHODS = frozenset({"GET", "OPTIONS"})
+
+
+Headers = Mapping[str, str] | Sequence[tuple[str, str]]  # pairs where a name is repeated
 
 
 class HttpClient:
@@ -58,7 +61,7 @@ class HttpClient:
         self,
         method: str,
         target: str,
-        headers: Mapping[str, str] | None = None,
+        headers: Headers = (),
         body: bytes = b"",
         timeout_seconds: float = 30.0,
     ) -> Response:
@@ -66,7 +69,7 @@ class HttpClient:
         async with self._slots:
             try:
                 async with asyncio.timeout(timeout_seconds):
-                    return await self._request(method, target, headers or {}, body)
+                    return await self._request(method, target, headers, body)
             except TimeoutError:
                 raise ConnectionLost(f"{method} {target}: no answer in {timeout_seconds} s", sent=True) from None
 
@@ -74,14 +77,14 @@ class HttpClient:
         self,
         method: str,
         target: str,
-        headers: Mapping[str, str] | None = None,
+        headers: Headers = (),
         body: bytes = b"",
         timeout_seconds: float = 30.0,
     ) -> ResponseStream:
         """Send, wait for the head of the answer (that long at most), and hand out the body as a stream."""
         try:
             async with asyncio.timeout(timeout_seconds):
-                return ResponseStream(await self._exchange(method, target, headers or {}, body))
+                return ResponseStream(await self._exchange(method, target, headers, body))
         except TimeoutError:
             raise ConnectionLost(f"{method} {target}: no answer in {timeout_seconds} s", sent=True) from None
 
@@ -95,7 +98,7 @@ class HttpClient:
             if self._open:
                 await asyncio.sleep(0)
 
-    async def _request(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Response:
+    async def _request(self, method: str, target: str, headers: Headers, body: bytes) -> Response:
         exchange = await self._exchange(method, target, headers, body)
         parts: list[bytes] = []
         try:
@@ -107,7 +110,7 @@ class HttpClient:
         self._give_back(exchange)
         return Response(exchange.status, exchange.headers, b"".join(parts))
 
-    async def _exchange(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Exchange:
+    async def _exchange(self, method: str, target: str, headers: Headers, body: bytes) -> Exchange:
         """Send and wait for the head; sends again once where that is safe."""
         data = self._encode(method, target, headers, body)
         repeatable = method in REPEATABLE_METHODS
@@ -128,9 +131,10 @@ class HttpClient:
                 raise ConnectionLost(f"{method} {target}: {exchange.error}", sent=True)
             connection = await self._connect()
 
-    def _encode(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    def _encode(self, method: str, target: str, headers: Headers, body: bytes) -> bytes:
+        pairs = headers.items() if isinstance(headers, Mapping) else headers
         lines = [f"{method} {self._prefix}{target} HTTP/1.1", f"host: {self._authority}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"{name}: {value}" for name, value in pairs]
         if body or method in ("POST", "PUT", "PATCH"):
             lines.append(f"content-length: {len(body)}")
         assert not any("\r" in line or "\n" in line for line in lines), "a line break in a header or target"

@@ -92,6 +92,7 @@ class CustomResources:
         established = (each for each in self._definitions.values() if names.is_true(each.crd, "Established"))
         services.scheme = catalog.scheme_with(self._base, sorted(established, key=lambda each: each.name))
         services.documents = None
+        services.aggregation.wake()
 
     async def caught_up(self, services: Services) -> None:
         """Return when this server knows of every definition that any server has answered before this call."""

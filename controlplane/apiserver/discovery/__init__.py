@@ -1,8 +1,8 @@
 """Discovery: what the server serves, as documents made from the scheme. Pure: no request, no clock.
 
     legacy.py       api_versions(address)                 /api        APIVersions
-                    api_group_list(scheme)                /apis       APIGroupList
-                    api_group(scheme, group)              /apis/G     APIGroup, None for a group that is not served
+                    api_group_list(groups)                /apis       APIGroupList
+                    api_group(groups, group)              /apis/G     APIGroup, None for a group that is not served
                     api_resource_list(scheme, group, v)   /apis/G/V and /api/v1   APIResourceList, None when not served
     aggregated.py   group_discovery_list(scheme, core, version)      /api (core) and /apis: APIGroupDiscoveryList v2 or v2beta1
                     media_type(version): what the answer's Content-Type must say back

@@ -1,5 +1,6 @@
 """Discovery as it was before 1.27 and still is for clients that do not ask for the aggregated form."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from controlplane.objects.scheme import Group, ResourceInfo, Scheme, Subresource
@@ -25,15 +26,14 @@ def _group(group: Group) -> Document:
     return {"name": group.name, "versions": versions, "preferredVersion": versions[0]}
 
 
-def api_group_list(scheme: Scheme) -> Document:
+def api_group_list(groups: Iterable[Group]) -> Document:
     """/apis: every group but the core one."""
-    groups = [_group(group) for group in scheme.groups() if group.name]
-    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(group) for group in groups if group.name]}
 
 
-def api_group(scheme: Scheme, name: str) -> Document | None:
+def api_group(groups: Iterable[Group], name: str) -> Document | None:
     """/apis/G; None for a group that is not served."""
-    found = next((group for group in scheme.groups() if group.name == name and name), None)
+    found = next((group for group in groups if group.name == name and name), None)
     return {"kind": "APIGroup", "apiVersion": "v1", **_group(found)} if found else None
 
 

@@ -56,7 +56,7 @@ def _schema(schema: Document) -> bytes:
         out += _bytes(5, _any(schema["default"]))
     out += _texts(19, schema.get("required"))
     out += b"".join(_bytes(20, _any(value)) for value in schema.get("enum") or ())
-    if "additionalProperties" in schema:
+    if isinstance(schema.get("additionalProperties"), dict):
         out += _bytes(21, _bytes(1, _schema(schema["additionalProperties"])))
     if "type" in schema:
         out += _bytes(22, _text(1, schema["type"]))
@@ -98,13 +98,13 @@ def _parameters(number: int, found: Iterable[Document]) -> bytes:
 def _response(found: Document) -> bytes:
     """ResponseValue: response 1."""
     schema = _bytes(2, _bytes(1, _schema(found["schema"]))) if "schema" in found else b""
-    return _bytes(1, _text(1, found["description"]) + schema)
+    return _bytes(1, _text(1, found.get("description")) + schema)
 
 
 def _operation(found: Document) -> bytes:
     out = _texts(1, found.get("tags")) + _text(3, found.get("description")) + _text(5, found.get("operationId"))
-    out += _texts(6, found.get("produces")) + _texts(7, found.get("consumes")) + _parameters(8, found["parameters"])
-    out += _bytes(9, _named(1, found["responses"], _response)) + _texts(10, found.get("schemes"))
+    out += _texts(6, found.get("produces")) + _texts(7, found.get("consumes")) + _parameters(8, found.get("parameters") or ())
+    out += _bytes(9, _named(1, found.get("responses") or {}, _response)) + _texts(10, found.get("schemes"))
     return out + _extensions(13, found)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ssl
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from controlplane.apiserver.config import ApiServerConfig
 from controlplane.apiserver.storage import layout
 from controlplane.apiserver.storage.codec import Object
-from controlplane.machinery.http import ConnectionLost, HttpClient, ResponseStream
+from controlplane.machinery.http import ConnectionLost, Headers, HttpClient, ResponseStream
 from controlplane.objects import status
 from controlplane.objects.kinds import NODES
 
@@ -47,16 +48,19 @@ class Upstreams:
         self._config = config
         self._context: ssl.SSLContext | None = None
         self._unverified: ssl.SSLContext | None = None
-        self._clients: OrderedDict[str, HttpClient] = OrderedDict()
+        self._clients: OrderedDict[tuple[str, ssl.SSLContext | None, str], HttpClient] = OrderedDict()
 
-    async def _client(self, server: str, context: ssl.SSLContext | None) -> HttpClient:
-        client = self._clients.get(server)
+    async def _client(self, server: str, context: ssl.SSLContext | None, server_name: str = "") -> HttpClient:
+        key = (server, context, server_name)
+        client = self._clients.get(key)
         if client is None:
-            client = self._clients[server] = HttpClient(server, context, connect_timeout_seconds=CONNECT_SECONDS)
+            client = self._clients[key] = HttpClient(
+                server, context, server_name=server_name, connect_timeout_seconds=CONNECT_SECONDS
+            )
             if len(self._clients) > MOST_CLIENTS:
                 _, oldest = self._clients.popitem(last=False)
                 await oldest.close()
-        self._clients.move_to_end(server)
+        self._clients.move_to_end(key)
         return client
 
     async def kubelet(self, services: Services, node: str) -> HttpClient:
@@ -84,6 +88,14 @@ class Upstreams:
         address, port, context = endpoint
         return await self._client(f"{scheme}://{_host(address)}:{port}", context)
 
+    async def remote(
+        self, host: str, port: int, server_name: str, tls: Callable[[ApiServerConfig], ssl.SSLContext]
+    ) -> HttpClient:
+        """A client of a server that is known by another name than its address (an aggregated API); `tls` makes its
+        TLS, which is another one whenever its registration changes."""
+        context = tls(self._config)
+        return await self._client(f"https://{_host(host)}:{port}", context, server_name)
+
     def plain_context(self, scheme: str) -> ssl.SSLContext | None:
         """The TLS of a pod or a service, which is not verified, as in kube-apiserver; None for http."""
         if scheme == "https" and self._unverified is None:
@@ -102,11 +114,11 @@ def _host(address: str) -> str:
 
 
 async def opened(
-    client: HttpClient, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b""
+    client: HttpClient, method: str, target: str, headers: Headers = (), body: bytes = b""
 ) -> ResponseStream:
     """The head of an upstream's answer; raises 503 when nobody answers."""
     try:
-        return await client.stream(method, target, headers or {}, body)
+        return await client.stream(method, target, headers, body)
     except (ConnectionLost, OSError) as error:
         raise status.service_unavailable(f"error trying to reach service: {error}") from error
 

@@ -113,7 +113,11 @@ async def handle(context: Context, resource: Resource) -> Result:
     client = await context.services.upstreams.client(scheme, endpoint)
     body = b"" if context.method in ("GET", "HEAD") else await context.body()
     headers = kubelets.forwarded_headers(context.all_headers)
-    upstream = await kubelets.opened(client, context.method, target, headers, body)
+    return streamed(context, await kubelets.opened(client, context.method, target, headers, body))
+
+
+def streamed(context: Context, upstream: ResponseStream) -> Stream:
+    """An upstream's answer as ours, passed on while it comes."""
     media_type = upstream.headers.get("content-type", "application/octet-stream")
     kept = tuple(
         (name.encode("latin-1"), value.encode("latin-1"))

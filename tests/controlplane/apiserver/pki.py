@@ -44,6 +44,7 @@ class Authority:
             names = [
                 x509.DNSName("localhost"),
                 x509.DNSName("kubernetes"),
+                x509.DNSName("*.default.svc"),
                 x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
             ]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)

@@ -13,17 +13,17 @@ def test_the_core_group_stands_alone_and_first() -> None:
     core = discovery.group_discovery_list(SCHEME, core=True)
     assert [item["metadata"].get("name") for item in core["items"]] == [None]
     assert core["items"][0]["versions"][0]["version"] == "v1"
-    groups = discovery.api_group_list(SCHEME)["groups"]
+    groups = discovery.api_group_list(SCHEME.groups())["groups"]
     assert groups[0]["name"] == "apiregistration.k8s.io"
     assert all(group["name"] for group in groups)
 
 
 def test_preferred_versions_come_first() -> None:
-    group = discovery.api_group(SCHEME, "autoscaling")
+    group = discovery.api_group(SCHEME.groups(), "autoscaling")
     assert group is not None
     assert group["preferredVersion"] == {"groupVersion": "autoscaling/v2", "version": "v2"}
-    assert discovery.api_group(SCHEME, "nothing") is None
-    assert discovery.api_group(SCHEME, "") is None
+    assert discovery.api_group(SCHEME.groups(), "nothing") is None
+    assert discovery.api_group(SCHEME.groups(), "") is None
 
 
 def test_a_resource_list_has_resources_and_subresources() -> None:
