@@ -4,7 +4,7 @@
     server.py       uvicorn, TLS, the client's certificate  app.py          the ASGI entry: one request, its errors
     request.py      path -> RequestInfo (verb, group, ...)  negotiate.py    Accept and Content-Type
     context.py      one request; Answer and Stream          services.py     what requests are served with
-    authn/          who: certificates, account tokens       authz/          RBAC and bootstrap policy
+    authn/          who: certificates, account tokens       authz/          Node, RBAC, webhook; bootstrap policy
     admission/      mutate and validate, one plugin a file  verbs/          one verb a file
     storage/        objects in the store: compare-and-swap, pages, watch cache; `backend.py` is the port to the store
     encryption/     values sealed at rest, by resource, with keys that rotate

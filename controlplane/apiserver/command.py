@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import click
 
+from controlplane.apiserver import access_flags
+from controlplane.apiserver.access_flags import Words
 from controlplane.apiserver.config import ApiServerConfig
 from controlplane.apiserver.runner import run
 from controlplane.machinery.command import Duration, run_until_signalled
@@ -27,17 +29,6 @@ class PortRange(click.ParamType[tuple[int, int]]):
         if found is None or int(found[1]) > int(found[2]) or int(found[2]) > 65535:
             self.fail(f"{value!r} is not a range of ports such as 30000-32767", param, ctx)
         return int(found[1]), int(found[2])
-
-
-class Words(click.ParamType[tuple[str, ...]]):
-    """Several values with commas."""
-
-    name = "list"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        return (
-            value if isinstance(value, tuple) else tuple(each.strip() for each in str(value).split(",") if each.strip())
-        )
 
 
 _OPTIONS: Final = (
@@ -103,7 +94,7 @@ _OPTIONS: Final = (
 
 
 def _with_options(function: Any) -> Any:
-    for option in reversed(_OPTIONS):
+    for option in reversed((*_OPTIONS, *access_flags.OPTIONS)):
         function = option(function)
     return function
 
@@ -111,6 +102,7 @@ def _with_options(function: Any) -> Any:
 def config_from(flags: dict[str, Any]) -> ApiServerConfig:
     """The configuration that parsed flags mean."""
     renamed = {
+        **access_flags.fields(flags),
         "etcd_compaction_interval_seconds": flags.pop("etcd_compaction_interval"),
         "service_account_key_files": tuple(flags.pop("service_account_key_file")),
         "service_account_max_token_expiration_seconds": int(flags.pop("service_account_max_token_expiration")),

@@ -21,7 +21,7 @@ Pipes = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class Connection:
     """Shared by all requests of one connection."""
 
-    __slots__ = ("_lost", "_take_over", "_transport", "certificate", "is_lost", "user")
+    __slots__ = ("_lost", "_take_over", "_transport", "certificate", "is_lost", "is_proxy", "user")
 
     def __init__(
         self, certificate: bytes | None, transport: Joining, take_over: Callable[[], Pipes] | None = None
@@ -30,6 +30,7 @@ class Connection:
         self._take_over = take_over
         self.certificate = certificate  # DER of the verified client certificate, or None
         self.user: object | None = None  # the certificate's user, remembered by authn
+        self.is_proxy: bool | None = None  # whether it is a front proxy's; None until authn has looked
         self.is_lost = False
         self._lost: list[Callable[[], None]] = []
 

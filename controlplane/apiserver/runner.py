@@ -75,7 +75,7 @@ def build(config: ApiServerConfig, backend: Backend, environment: Environment) -
         backend=backend,
         store=store,
         caches=caches,
-        authenticator=Authenticator(tokens),
+        authenticator=Authenticator(tokens, config),
         authorizer=Authorizer.of(config, caches, store),
         metrics=Metrics(),
         upstreams=Upstreams(config),
@@ -107,7 +107,7 @@ async def run(
     context = tls_context(
         str(config.tls_cert_file),
         str(config.tls_private_key_file),
-        str(config.client_ca_file) if config.client_ca_file is not None else None,
+        *(str(path) for path in (config.client_ca_file, config.requestheader_client_ca_file) if path is not None),
     )
     services = build(config, backend or _default_backend(config), environment or Environment.system())
     server = HttpServer(App(services), context)
@@ -179,4 +179,5 @@ async def _shut_down(services: Services, server: HttpServer, background: list[as
     await services.upstreams.close()
     await services.webhooks.close()
     await services.authorizer.close()
+    await services.authenticator.close()
     await services.backend.close()

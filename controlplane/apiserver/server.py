@@ -109,7 +109,7 @@ class Protocol(HttpToolsProtocol):
         self._connection.lost()
 
 
-def tls_context(certificate: str, key: str, client_ca: str | None) -> ssl.SSLContext:
+def tls_context(certificate: str, key: str, *client_authorities: str) -> ssl.SSLContext:
     """TLS of the server; a client certificate is verified when one is shown. Raises ValueError for files that do not fit."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -118,8 +118,8 @@ def tls_context(certificate: str, key: str, client_ca: str | None) -> ssl.SSLCon
     except ssl.SSLError as error:
         raise ValueError(f"{certificate} and {key} are no certificate and its key: {error}") from error
     context.set_alpn_protocols(["http/1.1"])
-    if client_ca is not None:
-        context.load_verify_locations(client_ca)
+    for path in client_authorities:
+        context.load_verify_locations(path)
         context.verify_mode = ssl.CERT_OPTIONAL
     return context
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 REMEMBERED_TOKENS: Final = 10_000
 LEEWAY_SECONDS: Final = 10
+DELETED_LEEWAY_SECONDS: Final = 60
+_CURVES: Final = {"secp256r1": 256, "secp384r1": 384, "secp521r1": 512}
 _PRIVATE: Final = "kubernetes.io"
 _BOUND: Final[tuple[tuple[str, Resource], ...]] = (("pod", PODS), ("secret", SECRETS), ("node", NODES))
 
@@ -55,7 +57,8 @@ def _key(public: Any) -> Key:
 
     der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     identity = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
-    return Key(identity, "ES256" if isinstance(public, EllipticCurvePublicKey) else "RS256", public)
+    algorithm = f"ES{_CURVES[public.curve.name]}" if isinstance(public, EllipticCurvePublicKey) else "RS256"
+    return Key(identity, algorithm, public)
 
 
 def _load_public(path: Path) -> Any:
@@ -198,6 +201,11 @@ async def _living(services: Services, resource: Resource, namespace: str, refere
     if entry is None:
         return None
     obj = entry.object()
+    ended = obj["metadata"].get("deletionTimestamp")
+    if ended is not None:
+        late = services.environment.now() - meta.parse_time(ended)
+        if late.total_seconds() > DELETED_LEEWAY_SECONDS:
+            return None
     return obj if obj["metadata"].get("uid") == reference.get("uid") else None
 
 
@@ -205,7 +213,7 @@ async def _bound_user(services: Services, claims: Object) -> User | None:
     private: Any = claims.get(_PRIVATE) or {}
     namespace = private.get("namespace", "")
     account = await _living(services, SERVICE_ACCOUNTS, namespace, private.get("serviceaccount"))
-    if account is None or account["metadata"].get("deletionTimestamp") is not None:
+    if account is None:
         return None
     extra: dict[str, tuple[str, ...]] = {}
     if claims.get("jti"):
@@ -214,7 +222,9 @@ async def _bound_user(services: Services, claims: Object) -> User | None:
         reference = private.get(name)
         if reference is None:
             continue
-        if await _living(services, resource, namespace, reference) is None and name != "node":
+        # The node of a pod-bound token is only told along; a token bound to the node itself ends with the node.
+        is_told = name == "node" and private.get("pod") is not None
+        if not is_told and await _living(services, resource, namespace, reference) is None:
             return None
         if name in ("pod", "node") and "uid" in reference:
             extra[f"authentication.kubernetes.io/{name}-name"] = (reference["name"],)

@@ -128,7 +128,7 @@ def forwarded_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
     return {
         name.decode("latin-1"): value.decode("latin-1")
         for name, value in headers
-        if name.decode("latin-1") not in _DROPPED and not name.startswith(b"impersonate-")
+        if name.decode("latin-1") not in _DROPPED and not name.startswith((b"impersonate-", b"x-remote-"))
     }
 
 

@@ -38,8 +38,8 @@ async def token_review(context: Context, resource: Resource) -> Result:
     spec: dict[str, Any] = question.get("spec") or {}
     if not spec.get("token"):
         raise status.bad_request("token is required for TokenReview in authentication")
-    tokens = context.services.authenticator.tokens
-    found = await tokens.user_of(context.services, spec["token"], spec.get("audiences") or ())
+    authenticator = context.services.authenticator
+    found = await authenticator.user_of_token(context.services, spec["token"], spec.get("audiences") or ())
     if found is None:
         return _answer(
             context, resource, question, {"authenticated": False, "user": {}, "error": "invalid bearer token"}
