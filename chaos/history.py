@@ -19,7 +19,7 @@ class Outcome(enum.StrEnum):
 class Operation:
     """One operation on one key. Times are seconds of one monotonic clock; values are unique over a history.
 
-    kind      put | get | cas
+    kind      put | get | cas | delete
     value     what was written (put, cas) or read (get; None: the key did not exist)
     expected  for cas: the modification revision that was asked for (0: must not exist)
     revision  the store's revision in the answer's header; 0 when there was no answer
@@ -40,11 +40,11 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """One write as the store's own history (a watch from revision 1) tells it."""
+    """One write as the store's own history (a watch from revision 1) tells it. `value` None: the key was deleted."""
 
     revision: int
     key: str
-    value: str
+    value: str | None
 
 
 def save(path: Path, operations: Iterable[Operation], log: Iterable[Logged]) -> None:

@@ -15,13 +15,15 @@ def check(operations: Sequence[Operation], log: Sequence[Logged]) -> list[str]:
     ]
     by_value: dict[str, Logged] = {}
     for logged in log:
+        if logged.value is None:
+            continue
         if logged.value in by_value:
             found.append(
                 f"{logged.value!r} was written once and stands at {by_value[logged.value].revision} and {logged.revision}"
             )
         by_value[logged.value] = logged
     for operation in operations:
-        if operation.kind == "get" or operation.value is None:
+        if operation.kind in ("get", "delete") or operation.value is None:
             continue
         logged_at = by_value.get(operation.value)
         if operation.outcome is Outcome.OK and logged_at is None:

@@ -23,7 +23,8 @@ def check(operations: Sequence[Operation], log: Sequence[Logged]) -> list[str]:
             position += 1
         if newest is None:
             continue
-        least = newest.revision if operation.kind == "get" else newest.revision + 1
+        is_write = operation.kind in ("put", "cas")  # a delete of nothing makes no revision
+        least = newest.revision + 1 if is_write else newest.revision
         if operation.revision < least:
             found.append(f"STALE: {operation} came after {newest}")
     return found

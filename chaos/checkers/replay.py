@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from chaos.history import Logged, Operation, Outcome
 
@@ -25,10 +26,14 @@ def check(operations: Sequence[Operation], log: Sequence[Logged]) -> list[str]:
         if operation.kind == "get":
             expected = latest(operation.key, operation.revision)
             seen = (operation.value, operation.mod_revision) if operation.value is not None else None
-            if seen != ((expected.value, expected.revision) if expected else None):
+            if seen != ((expected.value, expected.revision) if _exists(expected) else None):
                 found.append(f"WRONG READ: {operation}; the log has {expected}")
         elif operation.kind == "cas":
             before = latest(operation.key, operation.revision - 1)
-            if (before.revision if before else 0) != operation.expected:
+            if (before.revision if _exists(before) else 0) != operation.expected:
                 found.append(f"BROKEN GUARD: {operation}; before it the log has {before}")
     return found
+
+
+def _exists(logged: Logged | None) -> TypeGuard[Logged]:
+    return logged is not None and logged.value is not None

@@ -108,9 +108,9 @@ def isolate_leader(world: StoreWorld) -> Heal:
 
 
 def _isolate(world: StoreWorld, name: str) -> Heal:
-    clients = [client for client in world.client_names if world.nemesis_random.random() < 0.5]
+    clients = [client for client in (*world.client_names, *world.watcher_names) if world.nemesis_random.random() < 0.5]
     inside = {name, *clients}
-    return _separate(world, inside, {*world.names, *world.client_names} - inside)
+    return _separate(world, inside, {*world.names, *world.client_names, *world.watcher_names} - inside)
 
 
 def halves(world: StoreWorld) -> Heal:

@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 
-from chaos.checkers import CHECKERS
+from chaos.checkers import CHECKERS, watch
 from chaos.history import Outcome
 from chaos.sim.store import BROKEN, StoreWorld
 
@@ -67,6 +67,7 @@ def simulate(seed: int, options: Options, show: Callable[[str], None] | None = N
     else:
         log = world.log()
         violations |= {name: check(world.history, log) for name, check in CHECKERS.items()}
+        violations["watch"] = watch.check(world.streams, world.events(), world.compacted)
         violations["replicas"] = list(differing_replicas(world))
     seconds = () if world.recovery is None else world.recovery.seconds
     recovered = [second for second in seconds if second is not None]

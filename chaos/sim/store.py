@@ -16,6 +16,8 @@ from chaos.sim.network import Network
 from chaos.sim.swarm import Swarm, draw_swarm
 from chaos.sim.trace import Trace
 from chaos.sim.workloads.register import RegisterClient, idle
+from chaos.sim.workloads.watch import Watching
+from chaos.watching import Event, Stream
 from kvstore.mvcc.working import Change, Turn
 from kvstore.pb.kv_pb2 import KeyValue
 from kvstore.pb.rpc_pb2 import PutRequest
@@ -66,11 +68,15 @@ class StoreWorld:
         self.may_compact = True
         self.names = [f"m{number + 1}" for number in range(self.swarm.members)]
         self.client_names = [f"c{number + 1}" for number in range(self.swarm.clients)]
+        self.watcher_names = [f"w{number + 1}" for number in range(self.swarm.watchers)]
+        self.streams: list[Stream] = []
+        self.compacted = 0  # the history is gone up to here, at one member at least
         self.by_id: dict[int, Host] = {}
         urls = tuple((name, f"http://{name}:2380") for name in self.names)
         self.hosts = [Host(self, name, urls) for name in self.names]
         self.operator = Caller(self, "operator")
         self.clients = [RegisterClient(self, number) for number in range(self.swarm.clients)]
+        self.watchers = [Watching(self, number) for number in range(self.swarm.watchers)]
         self.nemesis = Nemesis(self)
 
     def random_for(self, name: str) -> Random:
@@ -94,19 +100,30 @@ class StoreWorld:
 
     def on_turn(self, host: Host, turn: Turn) -> None:
         """Every revision has one content, whoever tells it and however often."""
+        self.compacted = max(self.compacted, turn.compacted)
         for revision, changes in turn.revisions:
             known = self.revisions.setdefault(revision, changes)
             if known is not changes and not _same(known, changes):
                 raise ReplicasDiffer(f"revision {revision} at {host.name}: {changes} is not {known}")
 
     def log(self) -> list[Logged]:
-        """All puts in order of their revision."""
+        """All writes of registers in order of their revision."""
         return [
-            Logged(revision, change.key.decode(), KeyValue.FromString(change.key_value).value.decode())
-            for revision in sorted(self.revisions)
-            for change in self.revisions[revision]
-            if not change.is_delete and change.key.startswith(b"register/")
+            Logged(event.revision, event.key, None if event.is_delete else event.value)
+            for event in self.events()
+            if event.key.startswith("register/")
         ]
+
+    def events(self) -> list[Event]:
+        """All that ever happened, with what came before each change worked out anew."""
+        latest: dict[str, Event] = {}
+        found = []
+        for revision in sorted(self.revisions):
+            for change in self.revisions[revision]:
+                event = _event(revision, change, latest.get(change.key.decode()))
+                latest[event.key] = event
+                found.append(event)
+        return found
 
     # Phases ------------------------------------------------------------------------------------------------------------
 
@@ -115,7 +132,7 @@ class StoreWorld:
         for host in self.hosts:
             host.start()
         self.heap.run_until(FIRST_LEADER_SECONDS, lambda: self.leader() is not None)
-        for client in self.clients:
+        for client in (*self.clients, *self.watchers):
             client.start()
         self.nemesis.begin()
         self.heap.run_until(self.heap.now + safety_seconds)
@@ -125,6 +142,8 @@ class StoreWorld:
             client.stop()
         self.network.heal()
         self.heap.run_until(self.heap.now + DRAIN_SECONDS, lambda: idle(self.clients))
+        for watcher in self.watchers:
+            watcher.stop()
         self.heap.run_until(self.heap.now + SETTLE_SECONDS)
 
     def _recover(self) -> Recovery:
@@ -150,6 +169,17 @@ class StoreWorld:
                 self.heap.after(PROBE_SECONDS, lambda: self._probe(host, began, answered))
 
         self.operator.call(host, "/etcdserverpb.KV/Put", request, LIVENESS_SECONDS, ended)
+
+
+def _event(revision: int, change: Change, before: Event | None) -> Event:
+    previous = None if before is None or before.is_delete else before
+    key = change.key.decode()
+    if change.is_delete:
+        return Event(revision, key, True, previous=previous.revision if previous else None)
+    value = KeyValue.FromString(change.key_value).value.decode()
+    if previous is None:
+        return Event(revision, key, False, value, revision, 1)
+    return Event(revision, key, False, value, previous.create_revision, previous.version + 1, previous.revision)
 
 
 def _same(left: Revision, right: Revision) -> bool:

@@ -24,6 +24,7 @@ class Swarm:
 
     members: int
     clients: int
+    watchers: int
     keys: int
     pause_seconds: float  # of a client between two operations, in the mean
     interval_seconds: float
@@ -39,6 +40,7 @@ def draw_swarm(random: Random, *, members: int = 0, faults: tuple[str, ...] | No
     return Swarm(
         members=members or random.choice((3, 3, 3, 5)),
         clients=random.choice((2, 4, 8)),
+        watchers=random.choice((0, 2, 6)),
         keys=random.choice((1, 3, 8)),
         pause_seconds=random.choice((0.05, 0.2, 1.0)),
         interval_seconds=random.choice((0.5, 2.0, 6.0)),

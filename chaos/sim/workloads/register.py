@@ -9,6 +9,8 @@ from chaos.history import Operation, Outcome
 from chaos.sim.calls import REFUSED, Caller
 from kvstore.pb.rpc_pb2 import (
     Compare,
+    DeleteRangeRequest,
+    DeleteRangeResponse,
     PutRequest,
     PutResponse,
     RangeRequest,
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RegisterClient"]
 
-KINDS, WEIGHTS = ("put", "get", "cas"), (4, 4, 2)
+KINDS, WEIGHTS = ("put", "get", "cas", "delete"), (8, 8, 4, 1)
 TIMEOUT_SECONDS = 8.0
 AFTER_ERROR_SECONDS = 0.1
 
@@ -64,7 +66,7 @@ class RegisterClient:
 
     def ask(self, host: Host, kind: str, key: str) -> None:
         """Perform one operation; the next follows by itself."""
-        value = None if kind == "get" else f"{self._number}.{self._count}"
+        value = None if kind in ("get", "delete") else f"{self._number}.{self._count}"
         expected = self._seen.get(key, 0) if kind == "cas" else None
         called = self._world.heap.now
         path, request = _request(kind, key, value, expected)
@@ -111,6 +113,8 @@ def _request(kind: str, key: str, value: str | None, expected: int | None) -> tu
     name = key.encode()
     if kind == "get":
         return "/etcdserverpb.KV/Range", RangeRequest(key=name).SerializeToString()
+    if kind == "delete":
+        return "/etcdserverpb.KV/DeleteRange", DeleteRangeRequest(key=name).SerializeToString()
     put = PutRequest(key=name, value=(value or "").encode())
     if kind == "put":
         return "/etcdserverpb.KV/Put", put.SerializeToString()
@@ -125,6 +129,8 @@ def _read(kind: str, answer: bytes, value: str | None) -> tuple[str | None, int,
         if not found.kvs:
             return None, found.header.revision, 0, True
         return found.kvs[0].value.decode(), found.header.revision, found.kvs[0].mod_revision, True
+    if kind == "delete":
+        return None, DeleteRangeResponse.FromString(answer).header.revision, 0, True
     if kind == "put":
         revision = PutResponse.FromString(answer).header.revision
         return value, revision, revision, True
