@@ -22,6 +22,8 @@ class DiskError(OSError):
 class SimulatedDisk:
     """The Disk port. `run(callback)` is how the owner runs things: not when it is dead, later when it is paused."""
 
+    is_full = False
+
     def __init__(self, heap: Heap, random: Random, run: Callable[[Callable[[], None]], None], boundaries: Boundaries) -> None:
         self.slowness = 1.0  # of every job
         self.stalled_until = 0.0  # nothing finishes before
@@ -57,9 +59,10 @@ class SimulatedDisk:
         if self._jobs:
             self._start()
 
-    def drain(self) -> None:
+    def drain(self) -> bool:
         """Do at once what waits."""
         while self._jobs:
             work, done = self._jobs.popleft()
             work()
             done()
+        return True
