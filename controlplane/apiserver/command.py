@@ -77,6 +77,9 @@ _OPTIONS: Final = (
     click.option("--proxy-client-key-file", type=_FILE),
     click.option("--default-not-ready-toleration-seconds", type=int, default=300, show_default=True),
     click.option("--default-unreachable-toleration-seconds", type=int, default=300, show_default=True),
+    click.option("--enable-admission-plugins", type=Words(), default="", help="Besides those on by default; commas."),
+    click.option("--disable-admission-plugins", type=Words(), default="", help="Of those on by default; commas."),
+    click.option("--admission-control-config-file", type=_FILE, help="AdmissionConfiguration: settings of plugins."),
     click.option("--event-ttl", type=Duration(), default="1h0m0s", show_default=True),
     click.option(
         "--min-request-timeout", type=int, default=1800, show_default=True, help="Seconds that a watch lives."

@@ -48,6 +48,9 @@ class ApiServerConfig:
     oidc_groups_prefix: str = ""
     oidc_required_claims: tuple[tuple[str, str], ...] = ()
     oidc_signing_algs: tuple[str, ...] = ("RS256",)
+    enable_admission_plugins: tuple[str, ...] = ()  # besides those that are on by default
+    disable_admission_plugins: tuple[str, ...] = ()
+    admission_control_config_file: Path | None = None  # AdmissionConfiguration
     service_account_issuer: str = "https://kubernetes.default.svc.cluster.local"
     service_account_key_files: tuple[Path, ...] = ()  # public keys (or private ones) that verify tokens
     service_account_signing_key_file: Path | None = None
@@ -74,3 +77,8 @@ class ApiServerConfig:
     def audiences(self) -> tuple[str, ...]:
         """What a token must be meant for."""
         return self.api_audiences or (self.service_account_issuer,)
+
+    @property
+    def admission_plugins(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of plugins that are switched on and off."""
+        return self.enable_admission_plugins, self.disable_admission_plugins

@@ -8,7 +8,8 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
-from controlplane.apiserver import bootstrap, compaction, masters
+from controlplane.apiserver import admission, bootstrap, compaction, masters
+from controlplane.apiserver.admission.configuration import read as read_admission
 from controlplane.apiserver.app import App
 from controlplane.apiserver.authn.chain import Authenticator
 from controlplane.apiserver.authn.tokens import Tokens
@@ -59,7 +60,9 @@ def _sealed(config: ApiServerConfig, backend: Backend, environment: Environment)
 
 
 def build(config: ApiServerConfig, backend: Backend, environment: Environment) -> Services:
-    """The parts of one server; nothing runs yet."""
+    """The parts of one server; nothing runs yet. Raises ValueError and OSError for configurations that cannot be used."""
+    admission.check(config.admission_plugins)
+    admission_file = config.admission_control_config_file
     backend = _sealed(config, backend, environment)
     caches, store = Caches(backend), ObjectStore(backend)
     tokens = Tokens(
@@ -79,6 +82,7 @@ def build(config: ApiServerConfig, backend: Backend, environment: Environment) -
         authorizer=Authorizer.of(config, caches, store),
         metrics=Metrics(),
         upstreams=Upstreams(config),
+        admission_settings=admission.settings(read_admission(admission_file)) if admission_file else {},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from controlplane.apiserver.aggregation.registrations import Registrations
 from controlplane.apiserver.config import ApiServerConfig
@@ -85,6 +85,7 @@ class Services:
     streams: Streams = field(default_factory=Streams)
     event_leases: LeasePool = field(default_factory=LeasePool)
     node_metrics: Measurer = field(default_factory=Measurer)
+    admission_settings: dict[str, Any] = field(default_factory=dict)  # of plugins that are configured, by name
     quota_recounts: dict[str, float] = field(default_factory=dict)  # loop time of the last count, by key of the quota
     webhooks: Clients = field(default_factory=Clients)
     custom: CustomResources = field(default_factory=CustomResources)

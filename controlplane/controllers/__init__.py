@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 
 from controlplane.controllers import (
+    claim_protection,
     cronjob,
     daemonset,
     deployment,
@@ -37,6 +38,7 @@ from controlplane.controllers import (
     statefulset,
     taint_eviction,
     ttl_after_finished,
+    volume_protection,
 )
 from controlplane.controllers._manager import Manager, Registry
 from controlplane.controllers.config import ControllerManagerConfig
@@ -82,6 +84,8 @@ CONTROLLERS: Registry = {
     job.NAME: lambda config, clock: job,
     cronjob.NAME: lambda config, clock: cronjob,
     ttl_after_finished.NAME: lambda config, clock: ttl_after_finished,
+    claim_protection.NAME: lambda config, clock: claim_protection,
+    volume_protection.NAME: lambda config, clock: volume_protection,
     disruption.NAME: lambda config, clock: disruption,
     endpoints.NAME: lambda config, clock: endpoints,
     endpointslice.NAME: lambda config, clock: endpointslice,

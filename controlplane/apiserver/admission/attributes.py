@@ -28,6 +28,7 @@ class Attributes:
     old: Object = field(default_factory=dict)
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list)  # of the request; plugins append
+    annotations: dict[str, str] = field(default_factory=dict)  # of the request's audit event; plugins write
 
     def is_creation_of_pod(self) -> bool:
         """Whether this creates a pod (most plugins look at nothing else)."""

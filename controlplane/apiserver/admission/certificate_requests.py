@@ -16,6 +16,8 @@ from controlplane.objects import certificates, status
 from controlplane.objects.kinds import CERTIFICATE_SIGNING_REQUESTS
 
 NAME: Final = "CertificateRequester"
+IS_INTERNAL: Final = True
+RESOURCES: Final = frozenset({("certificates.k8s.io", "certificatesigningrequests")})
 _WHO: Final = ("username", "uid", "groups", "extra")
 _GROUP: Final = CERTIFICATE_SIGNING_REQUESTS.group
 

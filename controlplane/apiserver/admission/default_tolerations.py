@@ -8,6 +8,7 @@ from controlplane.apiserver.admission.attributes import Attributes
 from controlplane.apiserver.storage.codec import Object
 
 NAME: Final = "DefaultTolerationSeconds"
+RESOURCES: Final = frozenset({("", "pods")})
 _NOT_READY: Final = "node.kubernetes.io/not-ready"
 _UNREACHABLE: Final = "node.kubernetes.io/unreachable"
 

@@ -15,7 +15,11 @@ from controlplane.objects import status
 from controlplane.objects.kinds import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES
 
 NAME: Final = "RBACEscalation"
+IS_INTERNAL: Final = True
 _GROUP: Final = ROLES.group
+RESOURCES: Final = frozenset(
+    (_GROUP, each.plural) for each in (ROLES, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS)
+)
 
 
 def _shown(rule: Rule) -> str:

@@ -12,6 +12,7 @@ from controlplane.objects import quantity, status
 from controlplane.objects.kinds import LIMIT_RANGES, PERSISTENT_VOLUME_CLAIMS, PODS
 
 NAME: Final = "LimitRanger"
+RESOURCES: Final = frozenset({("", "pods"), ("", "persistentvolumeclaims")})
 _ANNOTATION: Final = "kubernetes.io/limit-ranger"
 
 

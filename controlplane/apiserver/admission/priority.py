@@ -11,6 +11,7 @@ from controlplane.objects import status
 from controlplane.objects.kinds import PODS, PRIORITY_CLASSES
 
 NAME: Final = "Priority"
+RESOURCES: Final = frozenset({("", "pods")})
 _GROUP: Final = PRIORITY_CLASSES.group
 
 

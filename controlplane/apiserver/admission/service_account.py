@@ -11,6 +11,7 @@ from controlplane.objects import status
 from controlplane.objects.kinds import PODS, SERVICE_ACCOUNTS
 
 NAME: Final = "ServiceAccount"
+RESOURCES: Final = frozenset({("", "pods")})
 MOUNT_PATH: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 VOLUME_PREFIX: Final = "kube-api-access-"
 TOKEN_SECONDS: Final = 3607
