@@ -13,7 +13,9 @@ from statistics import median
 import click
 
 from controlplane.launcher import show
+from controlplane.launcher.bench.api.command import api
 from controlplane.launcher.bench.measures import MEASURES, Measure, Options
+from controlplane.launcher.bench.numbers import shown
 from controlplane.launcher.bench.system import OURS_COMMAND, System
 from controlplane.launcher.state import LauncherError
 
@@ -33,6 +35,9 @@ class Result:
 @click.group()
 def bench() -> None:
     """Compare with a peer, both in one sitting."""
+
+
+bench.add_command(api)
 
 
 @bench.command("kv")
@@ -81,11 +86,6 @@ def table(results: Sequence[Result], known: dict[str, Measure]) -> str:
         for one in results
     ]
     return show.table(("MEASURE", "OURS", "PEER", "UNIT", "RATIO", ""), rows)
-
-
-def shown(number: float) -> str:
-    """Three digits that mean something."""
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _run(measures: Sequence[Measure], rounds: int, options: Options, program: str) -> list[Result]:

@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from controlplane.launcher.bench import hammer
-from controlplane.launcher.bench.command import Result, bench, shown, table
+from controlplane.launcher.bench.command import Result, bench, table
 from controlplane.launcher.bench.measures import MEASURES
+from controlplane.launcher.bench.numbers import shown
 from controlplane.launcher.state import LauncherError
 
 
