@@ -1,7 +1,7 @@
 """Kubernetes' API over HTTPS, on any etcd v3 store.
 
     runner.py       the life of one server: run()           config.py, command.py   what it is told
-    server.py       uvicorn, TLS, the client's certificate  app.py          the ASGI entry: one request, its errors
+    http/           TLS, HTTP/1.1 and HTTP/2                app.py          the ASGI entry: one request, its errors
     request.py      path -> RequestInfo (verb, group, ...)  negotiate.py    Accept and Content-Type
     context.py      one request; Answer and Stream          services.py     what requests are served with
     authn/          who: certificates, account tokens       authz/          Node, RBAC, webhook; bootstrap policy

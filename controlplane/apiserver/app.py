@@ -36,13 +36,13 @@ logger = logging.getLogger(__name__)
 
 
 class App:
-    """The application that uvicorn calls."""
+    """The ASGI application."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
-        assert scope["type"] == "http", "WebSockets come as HTTP requests to upgrade, see server.py"
+        assert scope["type"] == "http", "WebSockets come as HTTP requests to upgrade"
         context = self._context(scope, receive)
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -155,6 +155,7 @@ class App:
         async def send_chunk(chunk: bytes) -> None:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
+        await send_chunk(b"")  # the head goes out now: the first event may be hours away
         gauge = self._services.metrics.longrunning(context)
         gauge.inc()
         try:
@@ -192,6 +193,5 @@ async def _send_answer(context: Context, answer: Answer, send: Send) -> None:
     headers = _headers(context, answer)
     if answer.code != 304:
         headers.append((b"content-length", str(len(answer.body)).encode()))
-    with context.connection.joined():  # head and body in one write: one TLS record, one system call
-        await send({"type": "http.response.start", "status": answer.code, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+    await send({"type": "http.response.start", "status": answer.code, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})

@@ -1,47 +1,55 @@
-"""One TLS connection: its client certificate, and who wants to know when it is lost."""
+"""A connection as requests see it: its client certificate, who wants to know when it is lost, and how to take it over."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Protocol
-
-
-class Joining(Protocol):
-    """What the connection needs of its transport: writes between `hold` and `release` go out as one."""
-
-    def hold(self) -> None: ...
-    def release(self) -> None: ...
-
+from collections.abc import Callable
 
 Pipes = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class Connection:
-    """Shared by all requests of one connection."""
+class Peer:
+    """The other end of one TLS connection, and what authentication found out about it: shared by all its requests."""
 
-    __slots__ = ("_lost", "_take_over", "_transport", "certificate", "is_lost", "is_proxy", "user")
+    __slots__ = ("certificate", "is_proxy", "user")
 
-    def __init__(
-        self, certificate: bytes | None, transport: Joining, take_over: Callable[[], Pipes] | None = None
-    ) -> None:
-        self._transport = transport
-        self._take_over = take_over
+    def __init__(self, certificate: bytes | None) -> None:
         self.certificate = certificate  # DER of the verified client certificate, or None
         self.user: object | None = None  # the certificate's user, remembered by authn
         self.is_proxy: bool | None = None  # whether it is a front proxy's; None until authn has looked
+
+
+class Connection:
+    """What carries a request: shared by all requests of an HTTP/1.1 connection, one of its own for each on HTTP/2."""
+
+    __slots__ = ("_lost", "_peer", "_take_over", "abort", "is_lost")
+
+    def __init__(self, peer: Peer, abort: Callable[[], None], take_over: Callable[[], Pipes] | None = None) -> None:
+        self._peer = peer
+        self._take_over = take_over
+        self.abort = abort  # cut it: the client does not read
         self.is_lost = False
         self._lost: list[Callable[[], None]] = []
 
-    @contextmanager
-    def joined(self) -> Iterator[None]:
-        """Send what is written inside in one piece."""
-        self._transport.hold()
-        try:
-            yield
-        finally:
-            self._transport.release()
+    @property
+    def certificate(self) -> bytes | None:
+        return self._peer.certificate
+
+    @property
+    def user(self) -> object | None:
+        return self._peer.user
+
+    @user.setter
+    def user(self, user: object) -> None:
+        self._peer.user = user
+
+    @property
+    def is_proxy(self) -> bool | None:
+        return self._peer.is_proxy
+
+    @is_proxy.setter
+    def is_proxy(self, is_proxy: bool) -> None:
+        self._peer.is_proxy = is_proxy
 
     def take_over(self) -> Pipes:
         """The raw connection, once, in answer to a request to upgrade it; HTTP ends here. The taker closes the writer."""

@@ -16,9 +16,9 @@ from controlplane.apiserver.authn.tokens import Tokens
 from controlplane.apiserver.authz.authorizer import Authorizer
 from controlplane.apiserver.config import ApiServerConfig
 from controlplane.apiserver.environment import Environment
+from controlplane.apiserver.http import HttpServer, tls_context
 from controlplane.apiserver.metrics import Metrics
 from controlplane.apiserver.nodemetrics.definitions import with_metrics
-from controlplane.apiserver.server import HttpServer, tls_context
 from controlplane.apiserver.services import Services
 from controlplane.apiserver.storage.backend import Backend, RevisionCompacted
 from controlplane.apiserver.storage.caches import Caches

@@ -79,7 +79,10 @@ program = Main(
         "kv": ("", "the store alone: up, down, status, member"),
         "sim": ("chaos.sim.command:sim", "play the store on virtual time with faults; one seed replays one run"),
         "chaos": ("chaos.command:chaos", "hurt a store and check its promises: run, list, check"),
-        "bench": ("controlplane.launcher.bench.command:bench", "the store beside a real etcd: kv; the API server under wrk: api"),
+        "bench": (
+            "controlplane.launcher.bench.command:bench",
+            "the store beside a real etcd: kv; the API server under wrk: api",
+        ),
         "apiserver": ("controlplane.apiserver.command:apiserver", "the API server, alone, in the foreground"),
         "scheduler": ("controlplane.scheduler.command:scheduler", "the scheduler"),
         "controller-manager": ("controlplane.controllers.command:controller_manager", "the controllers"),
