@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+
+
+# The first digit of a UUID's fourth group carries the variant (RFC 9562): its upper two bits are 10.
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def _system_now() -> datetime:
@@ -43,7 +46,8 @@ class Environment:
 
     def uid(self) -> str:
         """A random UUID (version 4)."""
-        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
+        text = f"{self.random.getrandbits(128):032x}"
+        return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANTS[text[16]]}{text[17:20]}-{text[20:]}"
 
     def name_suffix(self, length: int = 5) -> str:
         """The random end of a generated name, from the alphabet that spells no words."""

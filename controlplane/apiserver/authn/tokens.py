@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from controlplane.apiserver.authn.user import CREDENTIAL_ID, User, service_account_groups, service_account_name
 from controlplane.apiserver.storage import layout
+from controlplane.apiserver.storage.cache import WatchCache
 from controlplane.apiserver.storage.codec import Object
+from controlplane.apiserver.storage.entry import Entry
 from controlplane.objects import meta
 from controlplane.objects.kinds import NODES, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
 
@@ -87,6 +89,30 @@ class Issued:
     expires: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Witness:
+    """An object as a cache had it when it was looked at."""
+
+    cache: WatchCache
+    entry: Entry
+    is_ending: bool
+
+    def holds(self) -> bool:
+        """Whether the cache has it still, unchanged; what is being deleted is looked at anew each time."""
+        return not self.is_ending and self.cache.get(self.entry.key) is self.entry
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Whose a token is, between two times (Unix seconds) and while its witnesses hold."""
+
+    user: User
+    audiences: tuple[str, ...]
+    not_before: float
+    not_after: float
+    witnesses: tuple[_Witness, ...]
+
+
 class Tokens:
     """Verifies and issues the tokens of one issuer."""
 
@@ -101,6 +127,7 @@ class Tokens:
             keys.insert(0, _key(self._signing.public_key()))
         self._keys = {key.id: key for key in keys}
         self._verified: OrderedDict[str, Object] = OrderedDict()
+        self._users: dict[str, _Known] = {}
 
     def algorithms(self) -> list[str]:
         return sorted({key.algorithm for key in self._keys.values()})
@@ -143,10 +170,14 @@ class Tokens:
         self, services: Services, token: str, audiences: Sequence[str] = ()
     ) -> tuple[User, tuple[str, ...]] | None:
         """(user, audiences that the token and the question share) of a good token, else None."""
+        now = services.environment.now().timestamp()
+        if not audiences and (known := self._users.get(token)) is not None:
+            if known.not_before <= now <= known.not_after and all(witness.holds() for witness in known.witnesses):
+                return known.user, known.audiences
+            del self._users[token]
         claims = self._claims(token) if token.count(".") == 2 else None
         if claims is None:
             return None
-        now = services.environment.now().timestamp()
         if now > float(claims.get("exp") or 0) + LEEWAY_SECONDS or now < float(claims.get("nbf") or 0) - LEEWAY_SECONDS:
             return None
         told = claims.get("aud") or []
@@ -154,8 +185,16 @@ class Tokens:
         shared = tuple(each for each in (audiences or self.audiences) if each in told)
         if not shared:
             return None
-        user = await _bound_user(services, claims)
-        return (user, shared) if user is not None else None
+        witnesses: list[_Witness] = []
+        user = await _bound_user(services, claims, witnesses)
+        if user is None:
+            return None
+        if not audiences and all(witness.holds() for witness in witnesses):
+            if len(self._users) >= REMEMBERED_TOKENS:
+                self._users.clear()
+            start, end = float(claims.get("nbf") or 0), float(claims.get("exp") or 0)
+            self._users[token] = _Known(user, shared, start - LEEWAY_SECONDS, end + LEEWAY_SECONDS, tuple(witnesses))
+        return user, shared
 
     def issue(
         self, services: Services, account: Object, seconds: int, audiences: Sequence[str], bound: dict[str, Object]
@@ -189,8 +228,10 @@ class Tokens:
         return Issued(token, meta.format_time(moment + timedelta(seconds=seconds)))
 
 
-async def _living(services: Services, resource: Resource, namespace: str, reference: Any) -> Object | None:
-    """The object that a token names, when it exists with that uid."""
+async def _living(
+    services: Services, resource: Resource, namespace: str, reference: Any, witnesses: list[_Witness]
+) -> Object | None:
+    """The object that a token names, when it exists with that uid; what that rests on is added to `witnesses`."""
     if not isinstance(reference, dict):
         return None
     key = layout.key(
@@ -202,6 +243,7 @@ async def _living(services: Services, resource: Resource, namespace: str, refere
         return None
     obj = entry.object()
     ended = obj["metadata"].get("deletionTimestamp")
+    witnesses.append(_Witness(cache, entry, ended is not None))
     if ended is not None:
         late = services.environment.now() - meta.parse_time(ended)
         if late.total_seconds() > DELETED_LEEWAY_SECONDS:
@@ -209,10 +251,10 @@ async def _living(services: Services, resource: Resource, namespace: str, refere
     return obj if obj["metadata"].get("uid") == reference.get("uid") else None
 
 
-async def _bound_user(services: Services, claims: Object) -> User | None:
+async def _bound_user(services: Services, claims: Object, witnesses: list[_Witness]) -> User | None:
     private: Any = claims.get(_PRIVATE) or {}
     namespace = private.get("namespace", "")
-    account = await _living(services, SERVICE_ACCOUNTS, namespace, private.get("serviceaccount"))
+    account = await _living(services, SERVICE_ACCOUNTS, namespace, private.get("serviceaccount"), witnesses)
     if account is None:
         return None
     extra: dict[str, tuple[str, ...]] = {}
@@ -224,7 +266,7 @@ async def _bound_user(services: Services, claims: Object) -> User | None:
             continue
         # The node of a pod-bound token is only told along; a token bound to the node itself ends with the node.
         is_told = name == "node" and private.get("pod") is not None
-        if not is_told and await _living(services, resource, namespace, reference) is None:
+        if not is_told and await _living(services, resource, namespace, reference, witnesses) is None:
             return None
         if name in ("pod", "node") and "uid" in reference:
             extra[f"authentication.kubernetes.io/{name}-name"] = (reference["name"],)

@@ -75,8 +75,8 @@ class VersionedStore(ObjectStore):
         stored = definition.resource(definition.storage)
         return (await conversion.convert(self._services, definition, [obj], stored.group_version))[0]
 
-    async def get(self, key: str) -> Entry | None:
-        entry = await super().get(key)
+    async def get(self, key: str, known: Entry | None = None) -> Entry | None:
+        entry = await super().get(key, known)
         return await self._entry(entry) if entry is not None and key.startswith(self._prefix) else entry
 
     async def create(self, key: str, obj: Object, *, also: Also = NOTHING_ELSE, lease: int = 0) -> Entry | None:

@@ -44,6 +44,9 @@ class SealingBackend:
         row, revision = await self._backend.get(key)
         return (None if row is None else self._opened(row)), revision
 
+    async def modified(self, key: bytes) -> int:
+        return await self._backend.modified(key)
+
     async def page(self, start: bytes, end: bytes, *, limit: int = 0, revision: int = 0) -> Page:
         page = await self._backend.page(start, end, limit=limit, revision=revision)
         if not any(self.rules.of(row.key) for row in page.rows[:1] + page.rows[-1:]):

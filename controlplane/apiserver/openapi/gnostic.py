@@ -103,7 +103,11 @@ def _response(found: Document) -> bytes:
 
 def _operation(found: Document) -> bytes:
     out = _texts(1, found.get("tags")) + _text(3, found.get("description")) + _text(5, found.get("operationId"))
-    out += _texts(6, found.get("produces")) + _texts(7, found.get("consumes")) + _parameters(8, found.get("parameters") or ())
+    out += (
+        _texts(6, found.get("produces"))
+        + _texts(7, found.get("consumes"))
+        + _parameters(8, found.get("parameters") or ())
+    )
     out += _bytes(9, _named(1, found.get("responses") or {}, _response)) + _texts(10, found.get("schemes"))
     return out + _extensions(13, found)
 

@@ -107,6 +107,7 @@ class Backend(Protocol):
     """The port; `storage.etcd.EtcdBackend` is the implementation, tests use one in memory."""
 
     async def get(self, key: bytes) -> tuple[Row | None, int]: ...
+    async def modified(self, key: bytes) -> int: ...  # the revision of its last modification, 0 when it is not there
     async def page(self, start: bytes, end: bytes, *, limit: int = 0, revision: int = 0) -> Page: ...
     async def commit(
         self, expected: Sequence[Expect], puts: Sequence[Put] = (), deletes: Sequence[bytes] = ()

@@ -18,6 +18,7 @@ from controlplane.apiserver.storage.backend import (
     RevisionCompacted,
     Row,
 )
+from controlplane.apiserver.storage.reads import Reads
 from controlplane.objects import status
 from kvstore.client import Client, Compacted, DeadlineExceeded, EtcdError, FutureRevision, Unavailable
 from kvstore.client.errors import RequestTooLarge
@@ -85,11 +86,17 @@ class EtcdBackend:
 
     def __init__(self, endpoints: Sequence[str], ssl_context: ssl.SSLContext | None = None) -> None:
         self._client = Client(list(endpoints), ssl_context=ssl_context)
+        self._reads = Reads(self._client)
 
     async def get(self, key: bytes) -> tuple[Row | None, int]:
         with _translated("get"):
-            answer = await self._client.range(key, limit=1)
-        return (_row(answer.kvs[0]) if answer.kvs else None), answer.header.revision
+            pair, revision = await self._reads.ask(key)
+        return (None if pair is None else _row(pair)), revision
+
+    async def modified(self, key: bytes) -> int:
+        with _translated("get"):
+            pair, _ = await self._reads.ask(key, keys_only=True)
+        return 0 if pair is None else int(pair.mod_revision)
 
     async def page(self, start: bytes, end: bytes, *, limit: int = 0, revision: int = 0) -> Page:
         with _translated("list"):
@@ -137,3 +144,4 @@ class EtcdBackend:
 
     async def close(self) -> None:
         await self._client.close()
+        await self._reads.close()

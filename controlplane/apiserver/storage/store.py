@@ -71,8 +71,10 @@ class ObjectStore:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    async def get(self, key: str) -> Entry | None:
-        """The object now (a quorum read)."""
+    async def get(self, key: str, known: Entry | None = None) -> Entry | None:
+        """The object now (a quorum read); `known`, which a cache has, is it when the store says that it is the newest."""
+        if known is not None and await self._backend.modified(known.key) == known.revision:
+            return known
         row, _ = await self._backend.get(key.encode())
         return Entry.from_stored(row.key, row.value, row.revision) if row else None
 

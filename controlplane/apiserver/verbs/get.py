@@ -19,11 +19,10 @@ async def entry_of(context: Context, resource: Resource) -> Entry:
 async def find(context: Context, resource: Resource, namespace: str, name: str) -> Entry:
     """One object of any resource; raises 404."""
     key = layout.key(resource.group, resource.plural, namespace if resource.namespaced else "", name)
-    entry: Entry | None = None
-    if context.query.get("resourceVersion") == "0" and (cache := context.services.caches.peek(resource)) is not None:
-        entry = cache.get(key.encode())
-    if entry is None:
-        entry = await context.services.store.get(key)
+    cache = context.services.caches.peek(resource)
+    entry: Entry | None = cache.get(key.encode()) if cache is not None else None
+    if entry is None or context.query.get("resourceVersion") != "0":
+        entry = await context.services.store.get(key, entry)
     if entry is None:
         raise status.not_found(resource, name)
     return entry

@@ -84,6 +84,10 @@ class MemoryBackend:
     async def get(self, key: bytes) -> tuple[Row | None, int]:
         return self.rows.get(key), self.revision
 
+    async def modified(self, key: bytes) -> int:
+        row = self.rows.get(key)
+        return row.revision if row is not None else 0
+
     async def page(self, start: bytes, end: bytes, *, limit: int = 0, revision: int = 0) -> Page:
         rows = self._at(revision)
         found = [rows[key] for key in sorted(rows) if start <= key < end]
