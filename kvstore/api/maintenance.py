@@ -28,6 +28,8 @@ from kvstore.rpc import Call, Streaming, Unary
 
 __all__ = ["MaintenanceService"]
 
+NEVER_COMPACTED = -1  # what etcd's HashKV answers then
+
 class MaintenanceService:
     """The handlers of etcdserverpb.Maintenance."""
 
@@ -72,7 +74,9 @@ class MaintenanceService:
         request = decode(call, AlarmRequest, message)
         if request is None or not self._node.admit(call):
             return
-        if request.action == AlarmRequest.GET:
+        if not _is_known(request):
+            errors.refuse(call, errors.UNKNOWN_ALARM)
+        elif request.action == AlarmRequest.GET:
             self._node.read(call, lambda: self._list_alarms(call, request.alarm))
         else:
             self._node.propose(call, commands.ALARM, alarms.encode_change(request, by_server=False))
@@ -103,7 +107,8 @@ class MaintenanceService:
         if isinstance(steps, Failure):
             errors.refuse(call, steps)
             return
-        header, compacted, hashed = self._node.header(state.revision), state.compacted, revision or state.revision
+        header, hashed = self._node.header(state.revision), revision or state.revision
+        compacted = state.compacted or NEVER_COMPACTED
 
         def finish(found: int) -> None:
             if whole:
@@ -150,6 +155,11 @@ class MaintenanceService:
             call.fail(result.code, result.text)
         else:
             call.reply(b"")
+
+
+def _is_known(request: AlarmRequest) -> bool:
+    """Whether the request asks for something that there is. A real etcd ends at an unknown action, all members of it."""
+    return request.action in AlarmRequest.AlarmAction.values() and request.alarm in AlarmType.values()
 
 
 def _in_go(member: AlarmMember) -> str:

@@ -14,7 +14,6 @@ from kvstore.mvcc.errors import Failure
 from kvstore.mvcc.permissions import encode_identity
 from kvstore.mvcc.state import StateMachine
 from kvstore.mvcc.working import Outcome
-from kvstore.pb.rpc_pb2 import CORRUPT
 from kvstore.rpc import Call
 
 __all__ = ["ApiLimits", "MemberPort", "Node"]
@@ -183,12 +182,7 @@ class Node:
 
     def may_read(self, call: Call, check: Check) -> bool:
         """Return whether the state may be shown to the client of `call`; refuse the call when not."""
-        if not self.state.is_guarded:
-            return True
-        if CORRUPT in (kind for _, kind in self.state.alarms):
-            errors.refuse(call, state_errors.CORRUPT)
-            return False
-        return self.access.allows(call, check)
+        return not self.state.is_guarded or self.access.allows(call, check)
 
     def read(self, call: Call, then: Callable[[], None]) -> None:
         """Run `then` once a linearizable read may look at the state, or fail `call`."""

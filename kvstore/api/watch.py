@@ -57,6 +57,7 @@ class _WatchStream:
         self._call = call
         self._closed = closed
         self._watchers: dict[int, Watcher] = {}
+        self._spent: set[int] = set()  # ids of watches that a compaction ended: as in etcd theirs until they are cancelled
         self._next_id = 0
         self._is_open = True
 
@@ -100,7 +101,7 @@ class _WatchStream:
     def _create(self, request: WatchCreateRequest) -> None:
         key = request.key or b"\0"
         start, end = layout.bounds(key, request.range_end)
-        if request.watch_id in self._watchers and request.watch_id:
+        if request.watch_id and self._is_taken(request.watch_id):
             self._refuse(errors.DUPLICATE_WATCH_ID)
         elif end is not None and end <= start:
             self._refuse(errors.EMPTY_WATCH_RANGE)
@@ -139,16 +140,22 @@ class _WatchStream:
         self._hub.add(watcher)
 
     def _free_id(self) -> int:
-        while self._next_id in self._watchers:
+        while self._is_taken(self._next_id):
             self._next_id += 1
         self._next_id += 1
         return self._next_id - 1
 
+    def _is_taken(self, watch_id: int) -> bool:
+        return watch_id in self._watchers or watch_id in self._spent
+
     def _cancel(self, watch_id: int) -> None:
+        if not self._is_taken(watch_id):  # etcd is silent about it
+            return
         watcher = self._watchers.pop(watch_id, None)
-        if watcher is not None:  # etcd is silent about an unknown id
+        self._spent.discard(watch_id)
+        if watcher is not None:
             self._hub.remove(watcher)
-            self._respond(self._hub.revision, watch_id, _CANCELED)
+        self._respond(self._hub.revision, watch_id, _CANCELED)
 
     def _progress(self) -> None:
         """Say how far all watchers of the stream are; say nothing while one is behind, as etcd does."""
@@ -172,6 +179,7 @@ class _WatchStream:
 
     def cancel_compacted(self, watcher: Watcher, compacted: int) -> None:
         self._watchers.pop(watcher.watch_id, None)
+        self._spent.add(watcher.watch_id)
         self._respond(0, watcher.watch_id, _CANCELED + wire.number_field(b"\x28", compacted))
 
     def is_slow(self) -> bool:

@@ -1,4 +1,4 @@
-"""Alarms: NOSPACE refuses what takes room, CORRUPT refuses everything, on every member, until they are disarmed.
+"""Alarms: NOSPACE refuses what takes room, CORRUPT refuses all but reads, on every member, until they are disarmed.
 
 An alarm that the server raised by itself may be disarmed by it too, when its reason is gone; one that an operator raised
 stays until an operator disarms it. `downgrade` is kept here as well: the version a cluster is being taken down to.
@@ -45,7 +45,8 @@ def load(working: Working) -> None:
     working.alarms.clear()
     for stored, origin in working.transaction.scan(layout.ALARMS):
         member = AlarmMember.FromString(stored)
-        working.alarms[member.memberID, member.alarm] = origin == _BY_SERVER
+        if member.alarm in (NOSPACE, CORRUPT):  # what a later version knows is nothing to this one
+            working.alarms[member.memberID, member.alarm] = origin == _BY_SERVER
 
 
 def encode_change(request: AlarmRequest, *, by_server: bool) -> bytes:
@@ -58,7 +59,7 @@ def change(working: Working, payload: bytes) -> bytes:
     by_server, request = payload[:1] == b"\1", AlarmRequest.FromString(payload[1:])
     member = AlarmMember(memberID=request.memberID, alarm=request.alarm)
     name: Alarm = (request.memberID, request.alarm)
-    if request.alarm == NONE or request.action == AlarmRequest.GET:
+    if request.alarm not in (NOSPACE, CORRUPT) or request.action == AlarmRequest.GET:
         return b""
     if request.action == AlarmRequest.ACTIVATE:
         if name not in working.alarms:
@@ -111,6 +112,8 @@ def check_downgrade(working: Working, request: DowngradeRequest) -> Failure | No
     target = working.transaction.get(layout.META, layout.DOWNGRADE_KEY)
     if request.action == DowngradeRequest.CANCEL:
         return errors.NO_DOWNGRADE if target is None else None
+    if request.action not in DowngradeRequest.DowngradeAction.values():
+        return errors.UNKNOWN_METHOD
     matched = _VERSION.fullmatch(request.version)
     if matched is None:
         return errors.WRONG_DOWNGRADE_FORMAT

@@ -62,4 +62,5 @@ AUTH_OLD_REVISION = Failure(_INVALID_ARGUMENT, "etcdserver: revision of auth sto
 WRONG_DOWNGRADE_FORMAT = Failure(_INVALID_ARGUMENT, "etcdserver: wrong downgrade target version format")
 INVALID_DOWNGRADE_TARGET = Failure(_INVALID_ARGUMENT, "etcdserver: invalid downgrade target version")
 DOWNGRADE_IN_PROGRESS = Failure(_FAILED_PRECONDITION, "etcdserver: cluster has a downgrade job in progress")
+UNKNOWN_METHOD = Failure(_UNKNOWN, "etcdserver: unknown method")
 NO_DOWNGRADE = Failure(_FAILED_PRECONDITION, "etcdserver: no inflight downgrade job")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from kvstore.pb import rpc_pb2 as rpc
 from tests.differential.known import known_difference
 from tests.differential.session import Session
-from tests.differential.steps import Ask, Step, Watch
+from tests.differential.steps import Ask, Json, Step, Watch
 from tests.kvstore.api.processes import ROOT, free_ports
 
 EVENTS_SECONDS = 10.0
@@ -42,7 +42,7 @@ def running(kind: str, directory: Path) -> Iterator[str]:
     folder = directory / kind.replace(" ", "-")
     flags = {"name": "one", "data-dir": folder, "listen-client-urls": client_url, "advertise-client-urls": client_url,
              "listen-peer-urls": peer_url, "initial-advertise-peer-urls": peer_url,
-             "initial-cluster": f"one={peer_url}"}  # fmt: skip
+             "initial-cluster": f"one={peer_url}", "bcrypt-cost": 4}  # fmt: skip
     command = [*PROGRAMS[kind], *(f"--{flag}={value}" for flag, value in flags.items())]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
     assert process.stdout is not None
@@ -65,6 +65,15 @@ def running(kind: str, directory: Path) -> Iterator[str]:
         process.stdout.close()
 
 
+async def all_of(calls: Iterable[Awaitable[Any]]) -> list[Any]:
+    """Wait for all, also when one fails: what is still under way would disturb the next sequence."""
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return answers
+
+
 class Arena:
     """Ours and its peers, fed alike."""
 
@@ -81,9 +90,9 @@ class Arena:
     async def play(self, sequence: Sequence[Step]) -> None:
         """Perform a sequence on all; raises AssertionError where ours is not like the peers."""
         sessions = [self.ours, *self.peers]
-        await asyncio.gather(*(session.reset() for session in sessions))
+        await all_of(session.reset() for session in sessions)
         for step in playable(sequence):
-            ours, *others = await asyncio.gather(*(session.perform(step) for session in sessions))
+            ours, *others = await all_of(session.perform(step) for session in sessions)
             for peer, theirs in zip(self.peers, others):
                 if ours != theirs and known_difference(peer.name, step, ours, theirs) is None:
                     raise AssertionError(f"{step}\n{peer.name} answers:\n{shown(theirs)}\nours answers:\n{shown(ours)}")
@@ -91,7 +100,7 @@ class Arena:
 
     async def _compare_events(self) -> None:
         sessions = [self.ours, *self.peers]
-        newest = await asyncio.gather(*(session.fence() for session in sessions))
+        newest = await all_of(session.fence() for session in sessions)
         try:
             async with asyncio.timeout(EVENTS_SECONDS):
                 for peer in self.peers:
@@ -100,7 +109,7 @@ class Arena:
             for peer in self.peers:
                 assert self.ours.events() == peer.events(), f"other events than {peer.name}"
             raise
-        ours, *others = await asyncio.gather(*(session.progress(last) for session, last in zip(sessions, newest)))
+        ours, *others = await all_of(session.progress(last) for session, last in zip(sessions, newest))
         for peer, theirs in zip(self.peers, others):
             assert ours == theirs, f"progress: {peer.name} says {theirs}, ours {ours}"
 
@@ -115,9 +124,10 @@ def playable(sequence: Sequence[Step]) -> Iterator[Step]:
     """Leave out a Compact after a watch of the past: whether that has caught up by then is nobody's promise."""
     is_behind = False
     for step in sequence:
-        if isinstance(step, Watch) and step.request.start_revision > 0:
+        request = step.request if isinstance(step, Ask | Json | Watch) else None
+        if isinstance(request, rpc.WatchCreateRequest) and request.start_revision > 0:
             is_behind = True
-        if not (is_behind and isinstance(step, Ask) and isinstance(step.request, rpc.CompactionRequest)):
+        if not (isinstance(request, rpc.CompactionRequest) and is_behind):
             yield step
 
 

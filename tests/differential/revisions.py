@@ -12,8 +12,8 @@ BEFORE = 5  # so many revisions below the base can be named; they are compacted
 SHOWN_FROM = 1_000_000
 
 _ASKED = {"revision", "min_mod_revision", "max_mod_revision", "min_create_revision", "max_create_revision",
-          "create_revision", "mod_revision", "start_revision"}  # fmt: skip
-_ANSWERED = {"revision", "create_revision", "mod_revision", "compact_revision", "hash_revision"}
+          "create_revision", "mod_revision", "start_revision", "rev"}  # fmt: skip
+_ANSWERED = {"revision", "create_revision", "mod_revision", "compact_revision", "hash_revision", "rev"}
 
 
 def to_absolute(request: Message, base: int) -> None:

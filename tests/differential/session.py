@@ -1,28 +1,31 @@
 """One server: performs steps and normalises what comes back."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from kvstore.pb import rpc_pb2 as rpc
 from kvstore.rpc import Channel, RpcError
-from tests.differential.revisions import to_absolute, to_relative
-from tests.differential.steps import Ask, BriefLease, Cancel, KeepAlive, Step, Watch
+from tests.differential import steps
+from tests.differential.comparable import comparable
+from tests.differential.contest import Contest
+from tests.differential.door import Door
+from tests.differential.http import Http, parsed, shape
+from tests.differential.methods import JSON_PATHS, METHODS, method_of
+from tests.differential.names import Names
+from tests.differential.revisions import to_absolute
+from tests.differential.scenes import FIRST_ADDRESS
+from tests.differential.steps import ROOT, Ask, Step
 from tests.differential.streams import FENCE_ID, FENCE_KEY, Stream
 
 TIMEOUT_SECONDS = 20.0
 EVERYTHING = rpc.DeleteRangeRequest(key=b"\0", range_end=b"\0")
 MALFORMED = "error unmarshalling request"
 Answer = Any  # a normalised message, or (code, text)
-
-
-def response_type(method: str) -> type[Message]:
-    """Return the class of a method's answer; rpc.proto names every one after its method."""
-    name = method.split("/")[1]
-    name = {"Compact": "Compaction"}.get(name, name)
-    found: type[Message] = getattr(rpc, name + "Response", rpc.StatusResponse)
-    return found
+MESSY = ("Maintenance/Alarm", "Maintenance/Downgrade")  # what a reset has to take back
 
 
 class Session:
@@ -35,12 +38,18 @@ class Session:
         self.base = 0
         self.compacted = 0
         self._channel = Channel(endpoint)
+        self._http = Http(endpoint)
         self._streams: dict[int, Stream] = {}
         self._tell = tell
         self._starts: dict[int, int] = {}  # the latest start of a watch, by stream
+        self._door = Door(self._call)
+        self._contest = Contest(lambda request: self.call("KV/Range", request))
+        self._names = Names({}, 0)
+        self._mess: set[str] = set()
 
     async def close(self) -> None:
         await self.end_streams()
+        await self._http.close()
         await self._channel.close()
 
     async def end_streams(self) -> None:
@@ -49,101 +58,142 @@ class Session:
         self._streams.clear()
         self._starts.clear()
 
-    async def call(self, method: str, request: Message | bytes) -> Any:
-        """Return the raw answer; raises RpcError."""
+    async def _call(self, name: str, request: Message | bytes, token: str) -> Any:
+        method = method_of(name)
         data = request if isinstance(request, bytes) else request.SerializeToString()
-        answer = await self._channel.unary(f"/etcdserverpb.{method}", data, timeout=TIMEOUT_SECONDS)
-        return response_type(method).FromString(answer)
+        metadata = {"token": token} if token else None
+        answer = await self._channel.unary(method.path, data, timeout=TIMEOUT_SECONDS, metadata=metadata)
+        return method.response.FromString(answer)
+
+    async def call(self, name: str, request: Message) -> Any:
+        """Ask as one who may do everything; return the raw answer. Raises RpcError."""
+        return await self._call(name, request, await self._door.token(ROOT))
+
+    # ---- between sequences ----------------------------------------------------------------------------------------
 
     async def reset(self) -> None:
         """Empty the server and begin another sequence; its history so far is compacted."""
         await self.end_streams()
+        await self._door.open()
+        await self._clean_up()
         for lease in (await self.call("Lease/LeaseLeases", rpc.LeaseLeasesRequest())).leases:
             await self.call("Lease/LeaseRevoke", rpc.LeaseRevokeRequest(ID=lease.ID))
         await self.call("KV/DeleteRange", EVERYTHING)
+        await self._contest.end()
         put = await self.call("KV/Put", rpc.PutRequest(key=FENCE_KEY))
         self.base = self.compacted = put.header.revision
         await self.call("KV/Compact", rpc.CompactionRequest(revision=self.base))
+        if not self._names.members:
+            await self._look_around()
+
+    async def _look_around(self) -> None:
+        """Add the learner that scenes have, and see who is who."""
+        while not (await self.call("Cluster/MemberList", rpc.MemberListRequest())).members[0].name:
+            pass  # a member serves before it has made its name known
+        request = rpc.MemberAddRequest(peerURLs=[f"{FIRST_ADDRESS}1"], isLearner=True)
+        added = await self.call("Cluster/MemberAdd", request)
+        version = (await self.call("Maintenance/Status", rpc.StatusRequest())).version
+        self._names = Names({added.header.member_id: 1, added.member.ID: 2}, int(version.split(".")[1]))
+
+    async def _clean_up(self) -> None:
+        if "Maintenance/Alarm" in self._mess:
+            for one in (await self.call("Maintenance/Alarm", rpc.AlarmRequest())).alarms:
+                request = rpc.AlarmRequest(action="DEACTIVATE", memberID=one.memberID, alarm=one.alarm)
+                await self.call("Maintenance/Alarm", request)
+        if "Maintenance/Downgrade" in self._mess:
+            await self._perform_ask(Ask("Maintenance/Downgrade", rpc.DowngradeRequest(action="CANCEL")))
+        self._mess.clear()
+
+    # ---- steps ----------------------------------------------------------------------------------------------------
 
     async def perform(self, step: Step) -> Answer:
-        """Return what the server answered to one step, in comparable form."""
-        if isinstance(step, Ask):
-            return await self._ask(step)
-        if isinstance(step, Watch):
-            return await self._watch(step)
-        if isinstance(step, Cancel):
-            return await self._cancel(step)
-        if isinstance(step, KeepAlive):
-            return await self._keep_alive(step.lease)
-        return await self._brief_lease(step)
+        """Return what the server answered to one step, in comparable form, and to those who waited for it."""
+        perform: Callable[[Any], Awaitable[Answer]] = self._PERFORM[type(step)].__get__(self)
+        answer = await perform(step)
+        return [answer, *await self._contest.answers()] if self._contest else answer
 
-    # Unary ---------------------------------------------------------------------------------------------------------
+    def _request(self, step: steps.Ask | steps.Json) -> Message | bytes:
+        if isinstance(step.request, bytes):
+            return step.request
+        request = type(step.request).FromString(step.request.SerializeToString())
+        to_absolute(request, self.base)
+        self._names.to_server(request)
+        return request
 
-    async def _ask(self, step: Ask) -> Answer:
-        request = step.request
-        if isinstance(request, Message):
-            request = type(request).FromString(request.SerializeToString())
-            to_absolute(request, self.base)
+    async def _perform_ask(self, step: Ask) -> Answer:
+        request, token = self._request(step), await self._door.token(step.user)
         try:
-            answer = await self.call(step.method, request)
+            answer = await self._call(step.method, request, token)
         except RpcError as error:
             text = MALFORMED if MALFORMED in error.text else error.text  # what follows is the decoder's own
+            self._note(step.method, request, is_done=False)
             return int(error.code), text
-        if isinstance(request, rpc.CompactionRequest):
-            self.compacted = request.revision
+        self._note(step.method, request, is_done=True)
         return self._comparable(answer)
 
+    def _note(self, method: str, request: Message | bytes, *, is_done: bool) -> None:
+        self._door.asked(method, is_done)
+        if method in MESSY:
+            self._mess.add(method)
+        if isinstance(request, rpc.CompactionRequest) and is_done:
+            self.compacted = request.revision
+
     def _comparable(self, answer: Any) -> Answer:
-        """Take out what differs between any two servers, and what is promised in no order."""
-        known = answer.DESCRIPTOR.name
-        if known == "StatusResponse":
-            assert answer.version and answer.raftTerm and answer.raftIndex >= answer.raftAppliedIndex and answer.dbSize
-            is_leader = int(answer.leader == answer.header.member_id)
-            answer = rpc.StatusResponse(
-                header=answer.header, errors=answer.errors, isLearner=answer.isLearner, leader=is_leader
-            )
-        elif known == "MemberListResponse":
-            for one in answer.members:
-                one.ID = int(answer.header.member_id == one.ID)
-                one.peerURLs[:] = [url.rpartition(":")[0] for url in one.peerURLs]
-                one.clientURLs[:] = [url.rpartition(":")[0] for url in one.clientURLs]
-        elif known in ("HashKVResponse", "HashResponse"):
-            answer.hash = 1  # members of one cluster agree on it, different programs need not
-        elif known == "LeaseLeasesResponse":
-            ids = sorted(lease.ID for lease in answer.leases)
-            del answer.leases[:]
-            answer.leases.extend(rpc.LeaseStatus(ID=_shown(lease)) for lease in ids)
-        elif known == "LeaseTimeToLiveResponse":
-            if answer.TTL > 0:
-                assert answer.grantedTTL - 30 <= answer.TTL <= answer.grantedTTL
-                answer.TTL = 1
-            answer.keys[:] = sorted(answer.keys)
-        elif known == "LeaseGrantResponse":
-            answer.ID = _shown(answer.ID)
-        if answer.HasField("header"):
-            header = answer.header
-            assert answer.DESCRIPTOR.name in NO_IDENTITY or (
-                header.cluster_id and header.member_id and header.raft_term
-            )
-            header.cluster_id = header.member_id = header.raft_term = 0
-        to_relative(answer, self.base)
-        return answer
+        self._names.to_sequence(answer)
+        return comparable(answer, self.base, self._names.members)
 
-    # Leases --------------------------------------------------------------------------------------------------------
+    async def _perform_json(self, step: steps.Json) -> Answer:
+        request, token = self._request(step), await self._door.token(step.user)
+        assert isinstance(request, Message)
+        body = json_format.MessageToJson(request, preserving_proto_field_name=True).encode()
+        headers = {"authorization": token} if token else {}
+        status, text = await self._http.ask("POST", JSON_PATHS[step.method], body, headers)
+        self._note(step.method, request, is_done=status == 200)
+        if status != 200:
+            return status, parsed(text)
+        answer = json_format.Parse(text, METHODS[step.method].response())
+        return self._comparable(answer), shape(parsed(text))
 
-    async def _keep_alive(self, lease: int) -> Answer:
+    async def _perform_http(self, step: steps.Http) -> Answer:
+        status, text = await self._http.ask(step.verb, step.path, step.body)
+        return status, parsed(text)
+
+    async def _perform_save(self, step: steps.Save) -> Answer:
+        stream = self._channel.stream(
+            "/etcdserverpb.Maintenance/Snapshot", {"token": token} if (token := await self._door.token(ROOT)) else None
+        )
+        stream.send(rpc.SnapshotRequest().SerializeToString())
+        stream.half_close()
+        parts = [rpc.SnapshotResponse.FromString(message) async for message in stream]
+        *data, digest = [part.blob for part in parts]
+        assert hashlib.sha256(b"".join(data)).digest() == digest
+        left = [part.remaining_bytes for part in parts]
+        assert left == sorted(left, reverse=True) and left[-1] == 0
+        assert sum(map(len, data)) % 512 == 0, "a bbolt file"
+        return "a snapshot"
+
+    async def _perform_contend(self, step: steps.Contend) -> Answer:
+        request = method_of(step.method).request(name=step.name, lease=step.lease)
+        if step.method == "Election/Campaign":
+            request.value = step.value
+        self._contest.enter(step.name, step.lease, self._perform_ask(Ask(step.method, request)))
+        return "asked"
+
+    # ---- leases ---------------------------------------------------------------------------------------------------
+
+    async def _perform_keep_alive(self, step: steps.KeepAlive) -> Answer:
         stream = self._channel.stream("/etcdserverpb.Lease/LeaseKeepAlive")
-        stream.send(rpc.LeaseKeepAliveRequest(ID=lease).SerializeToString())
+        stream.send(rpc.LeaseKeepAliveRequest(ID=step.lease).SerializeToString())
         stream.half_close()
         answers = [rpc.LeaseKeepAliveResponse.FromString(message) async for message in stream]
         return [self._comparable(answer) for answer in answers]
 
-    async def _brief_lease(self, step: BriefLease) -> Answer:
-        granted = await self._ask(Ask("Lease/LeaseGrant", rpc.LeaseGrantRequest(ID=step.lease, TTL=step.ttl)))
-        revoked = await self._ask(Ask("Lease/LeaseRevoke", rpc.LeaseRevokeRequest(ID=step.lease)))
+    async def _perform_brief_lease(self, step: steps.BriefLease) -> Answer:
+        granted = await self._perform_ask(Ask("Lease/LeaseGrant", rpc.LeaseGrantRequest(ID=step.lease, TTL=step.ttl)))
+        revoked = await self._perform_ask(Ask("Lease/LeaseRevoke", rpc.LeaseRevokeRequest(ID=step.lease)))
         return [granted, revoked]
 
-    # Watches -------------------------------------------------------------------------------------------------------
+    # ---- watches --------------------------------------------------------------------------------------------------
 
     async def _stream(self, number: int) -> Stream:
         """Open a stream with a watch on the fence, by which the end of a sequence is known to have come through."""
@@ -154,34 +204,60 @@ class Session:
             await stream.next_control(0)
         return self._streams[number]
 
-    async def _watch(self, step: Watch) -> Answer:
+    async def _perform_watch(self, step: steps.Watch) -> Answer:
         stream = await self._stream(step.stream)
         request = rpc.WatchCreateRequest.FromString(step.request.SerializeToString())
         to_absolute(request, self.base)
-        if request.start_revision == self.compacted:
-            request.start_revision += (
-                1  # whether a deletion at that very revision is still seen is left to chance by etcd
-            )
+        if request.start_revision == self.compacted:  # whether a deletion at that very revision is still seen
+            request.start_revision += 1  # is left to chance by etcd
         self._starts[step.stream] = max(request.start_revision, self._starts.get(step.stream, 0))
         count = len(stream.control)
         stream.send(rpc.WatchRequest(create_request=request))
         answers = [await stream.next_control(count)]
         if not answers[0].canceled and request.start_revision < self.compacted and request.start_revision:
             answers.append(await stream.next_control(count + 1))
+            stream.spent.add(answers[0].watch_id)
         return [self._copy(answer) for answer in answers]
 
-    async def _cancel(self, step: Cancel) -> Answer:
+    async def _perform_cancel(self, step: steps.Cancel) -> Answer:
         stream = await self._stream(step.stream)
         count = len(stream.control)
-        is_known = step.watch_id in stream.live
+        is_known = step.watch_id in stream.live or step.watch_id in stream.spent
         stream.send(rpc.WatchRequest(cancel_request=rpc.WatchCancelRequest(watch_id=step.watch_id)))
         return self._copy(await stream.next_control(count)) if is_known else "etcd is silent"
+
+    async def _perform_peek(self, step: steps.Peek) -> Answer:
+        token = await self._door.token(step.user)
+        stream = Stream(self._channel, self._tell, {"token": token} if token else None)
+        create = rpc.WatchCreateRequest(key=step.key, range_end=step.range_end)
+        stream.send(rpc.WatchRequest(create_request=create))
+        try:
+            return self._copy(await stream.next_control(0))
+        finally:
+            await stream.close()
+
+    _PERFORM: dict[type, Any] = {
+        steps.Ask: _perform_ask,
+        steps.Json: _perform_json,
+        steps.Http: _perform_http,
+        steps.Save: _perform_save,
+        steps.Contend: _perform_contend,
+        steps.KeepAlive: _perform_keep_alive,
+        steps.BriefLease: _perform_brief_lease,
+        steps.Watch: _perform_watch,
+        steps.Cancel: _perform_cancel,
+        steps.Peek: _perform_peek,
+    }
 
     def _copy(self, response: rpc.WatchResponse) -> Answer:
         return self._comparable(rpc.WatchResponse.FromString(response.SerializeToString()))
 
+    # ---- the end of a sequence ------------------------------------------------------------------------------------
+
     async def fence(self) -> int:
         """Return the newest revision, when everything that was written before has had time to come through."""
+        await self._door.open()
+        await self._clean_up()
         put = await self.call("KV/Put", rpc.PutRequest(key=FENCE_KEY))
         for stream in self._streams.values():
             await stream.fence(put.header.revision)
@@ -219,12 +295,3 @@ class Session:
             stream.send(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
             answers[number] = self._copy(await stream.next_control(count))
         return answers
-
-
-NO_IDENTITY = {"TxnResponse", "HashKVResponse"}
-_RANDOM_FROM = 1 << 20
-
-
-def _shown(lease: int) -> int:
-    """Ids that a server has drawn are all the same."""
-    return lease if lease < _RANDOM_FROM else _RANDOM_FROM

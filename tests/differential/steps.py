@@ -1,21 +1,42 @@
-"""What a sequence is made of, and the strategies that draw it."""
+"""What a sequence is made of. Strategies that draw sequences: requests.py, scenes.py."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from google.protobuf.message import Message
-from hypothesis import strategies as st
 
 from kvstore.pb import rpc_pb2 as rpc
-from tests.kvstore.mvcc.strategies import BITS, KEYS, RANGE_ENDS, deletes, puts, ranges, txns
+
+ROOT = "root"
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One unary call; `request` is a message with relative revisions, or bytes that are no message."""
+    """One unary call; `request` is a message with relative revisions and members, or bytes that are no message.
+
+    `user` is whose token it has: "" for none, one that does not exist for a token that is none.
+    """
 
     method: str
     request: Message | bytes
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Json:
+    """The same by the JSON gateway."""
+
+    method: str
+    request: Message
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """Any request over HTTP: the probes, and what the gateway must refuse."""
+
+    verb: str
+    path: str
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +56,15 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Peek:
+    """Ask for a watch in the name of a user, on a stream of its own, and leave."""
+
+    user: str
+    key: bytes
+    range_end: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class KeepAlive:
     """Renew one lease, on a stream of its own."""
 
@@ -49,78 +79,19 @@ class BriefLease:
     ttl: int
 
 
-Step = Ask | Watch | Cancel | KeepAlive | BriefLease
+@dataclass(frozen=True, slots=True)
+class Contend:
+    """Lock or campaign: answered when it is this one's turn, maybe after a later step."""
 
-LEASES = st.integers(0, 3)
-STREAMS = st.integers(0, 1)
-WATCH_IDS = st.sampled_from([0, 0, 0, 1, 2, 5])
-REVISIONS = st.one_of(st.integers(-1, 0), st.integers(1, 30))
-
-
-def _ask(method: str, requests: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return requests.map(lambda request: Ask(method, request))
+    method: str
+    name: bytes
+    lease: int
+    value: bytes = b""
 
 
-def _key_value() -> st.SearchStrategy[Any]:
-    odd_ranges = st.builds(
-        rpc.RangeRequest, key=st.one_of(KEYS, st.just(b""), st.just(b"\0")), range_end=RANGE_ENDS,
-        sort_order=st.integers(0, 2), sort_target=st.integers(0, 4), limit=st.sampled_from([0, 1, -3]), revision=REVISIONS,
-        serializable=BITS,
-    )  # fmt: skip
-    odd_puts = st.builds(
-        rpc.PutRequest, key=st.one_of(st.just(b""), KEYS), value=st.binary(max_size=2), lease=st.integers(-1, 9),
-        ignore_value=BITS, ignore_lease=BITS,
-    )  # fmt: skip
-    return st.one_of(
-        _ask("KV/Put", puts()), _ask("KV/Put", puts()), _ask("KV/Put", odd_puts), _ask("KV/DeleteRange", deletes()),
-        _ask("KV/Range", ranges()), _ask("KV/Range", odd_ranges), _ask("KV/Txn", txns()), _ask("KV/Txn", txns()),
-        _ask("KV/Compact", st.builds(rpc.CompactionRequest, revision=REVISIONS.filter(bool), physical=BITS)),
-        _ask("KV/DeleteRange", st.builds(rpc.DeleteRangeRequest, range_end=RANGE_ENDS)),
-    )  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Take a snapshot: that it is whole is looked at, not what is in it."""
 
 
-def _leases() -> st.SearchStrategy[Any]:
-    ttls = st.sampled_from([60, 3600, 9_000_000_000, 9_000_000_001])
-    return st.one_of(
-        _ask("Lease/LeaseGrant", st.builds(rpc.LeaseGrantRequest, ID=LEASES, TTL=ttls)),
-        _ask("Lease/LeaseGrant", st.builds(rpc.LeaseGrantRequest, ID=LEASES, TTL=st.just(3600))),
-        _ask("Lease/LeaseRevoke", st.builds(rpc.LeaseRevokeRequest, ID=LEASES)),
-        _ask("Lease/LeaseTimeToLive", st.builds(rpc.LeaseTimeToLiveRequest, ID=LEASES, keys=BITS)),
-        _ask("Lease/LeaseLeases", st.just(rpc.LeaseLeasesRequest())),
-        st.builds(KeepAlive, LEASES),
-        st.builds(BriefLease, st.integers(7, 8), st.sampled_from([-5, 0, 1, 2, 3])),
-    )
-
-
-def _watches() -> st.SearchStrategy[Any]:
-    create = st.builds(
-        rpc.WatchCreateRequest, key=st.one_of(KEYS, st.just(b""), st.just(b"\0")), range_end=RANGE_ENDS,
-        start_revision=st.one_of(st.just(0), REVISIONS), prev_kv=BITS, fragment=BITS, watch_id=WATCH_IDS,
-        progress_notify=BITS, filters=st.lists(st.integers(0, 1), max_size=2),
-    )  # fmt: skip
-    every = st.builds(rpc.WatchCreateRequest, key=st.just(b"\0"), range_end=st.just(b"\0"), prev_kv=BITS)
-    return st.one_of(
-        st.builds(Watch, STREAMS, create),
-        st.builds(Watch, STREAMS, every),
-        st.builds(Cancel, STREAMS, st.integers(0, 5)),
-    )
-
-
-def _others() -> st.SearchStrategy[Any]:
-    junk = st.sampled_from([b"\x0a\xff", b"\xff\xff\xff", b"\x0a\x05ab", b"\x08"])
-    return st.one_of(
-        _ask("Maintenance/Status", st.just(rpc.StatusRequest())),
-        _ask("Maintenance/HashKV", st.builds(rpc.HashKVRequest, revision=REVISIONS)),
-        _ask("Maintenance/Alarm", st.just(rpc.AlarmRequest())),
-        _ask("Maintenance/MoveLeader", st.just(rpc.MoveLeaderRequest(targetID=3))),
-        _ask("Cluster/MemberList", st.just(rpc.MemberListRequest())),
-        _ask("Auth/AuthStatus", st.just(rpc.AuthStatusRequest())),
-        st.builds(Ask, st.sampled_from(["KV/Put", "KV/Range", "KV/Txn", "Lease/LeaseGrant"]), junk),
-        st.builds(Ask, st.sampled_from(["KV/None", "Nothing/None"]), st.just(b"")),
-    )
-
-
-def sequences(longest: int = 18) -> st.SearchStrategy[list[Step]]:
-    """Lists of steps, mostly on keys, so that they meet."""
-    step = st.one_of(_key_value(), _key_value(), _key_value(), _leases(), _watches(), _others())
-    return st.lists(step, min_size=1, max_size=longest)
+Step = Ask | Json | Http | Watch | Cancel | Peek | KeepAlive | BriefLease | Contend | Save

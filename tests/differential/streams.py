@@ -16,13 +16,14 @@ PROGRESS_ID = -1
 class Stream:
     """Reads as fast as the server sends; `tell` is called after each message."""
 
-    def __init__(self, channel: Channel, tell: Callable[[], None]) -> None:
+    def __init__(self, channel: Channel, tell: Callable[[], None], metadata: dict[str, str] | None = None) -> None:
         self._tell = tell
-        self._stream = channel.stream("/etcdserverpb.Watch/Watch")
+        self._stream = channel.stream("/etcdserverpb.Watch/Watch", metadata)
         self.control: list[rpc.WatchResponse] = []
         self.batches: dict[tuple[int, int], list[rpc.WatchResponse]] = defaultdict(list)  # by watch, and use of its id
         self._uses: dict[int, int] = defaultdict(int)
         self.live: set[int] = set()
+        self.spent: set[int] = set()  # ended by a compaction
         self._changed = asyncio.Event()
         self._reader = asyncio.create_task(self._read())
         self._reader.add_done_callback(lambda reader: self._changed.set())

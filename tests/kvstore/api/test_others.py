@@ -44,12 +44,19 @@ async def test_hashes_alarms_and_defragmentation_answer(served: FakeServer) -> N
     await call(served.channel, "KV/Put", rpc.PutRequest(key=b"a"))
     after = await call(served.channel, "Maintenance/HashKV", rpc.HashKVRequest())
     assert before.hash != after.hash
-    assert (after.hash_revision, after.compact_revision) == (2, 0)
+    assert (after.hash_revision, after.compact_revision) == (2, -1), "as etcd says before the first compaction"
     then = await call(served.channel, "Maintenance/HashKV", rpc.HashKVRequest(revision=1))
     assert then.hash == before.hash
     assert (await call(served.channel, "Maintenance/Hash", rpc.HashRequest())).hash == after.hash
     assert len((await call(served.channel, "Maintenance/Alarm", rpc.AlarmRequest())).alarms) == 0
     await call(served.channel, "Maintenance/Defragment", rpc.DefragmentRequest())
+
+
+async def test_an_alarm_that_nobody_knows_is_refused_and_harms_nobody(served: FakeServer) -> None:
+    for encoded in (b"\x08\x09", b"\x08\x01\x18\x09"):  # an unknown action; an unknown alarm raised
+        with pytest.raises(RpcError, match="unknown alarm"):
+            await call(served.channel, "Maintenance/Alarm", rpc.AlarmRequest.FromString(encoded))
+    assert not (await call(served.channel, "Maintenance/Status", rpc.StatusRequest())).errors
 
 
 async def test_only_the_leader_moves_the_lead_and_only_to_a_voter(served: FakeServer) -> None:
