@@ -1,7 +1,8 @@
-"""The node's HTTPS endpoint: who holds a client certificate of the cluster's CA may ask, everybody else gets 401.
+"""The node's HTTPS endpoint: who has a client certificate of the cluster's authority or a token that the API knows may ask
+what the API lets him (access.py); everybody else gets 401 or 403.
 
     /healthz  /pods  /metrics/resource  /stats/summary  /containerLogs/NAMESPACE/POD/CONTAINER
-    /exec  /attach  /portForward    (streaming/endpoint.py): only for members of system:masters, as the API server is one
+    /exec  /attach  /portForward    (streaming/endpoint.py)
 A small HTTP/1.1 server on asyncio streams, GET only but for upgrades, one answer at a time on a connection.
 """
 
@@ -12,7 +13,7 @@ import json
 import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from controlplane.kubelet import metrics
+from controlplane.kubelet.access import Access
 from controlplane.kubelet.podstatus import parse_time
 from controlplane.kubelet.runtimes import proc
 from controlplane.kubelet.runtimes.port import ContainerKey, LogOptions, NoLog, Usage
+from controlplane.machinery.client import ApiError, ConnectionLost
 from controlplane.machinery.clock import Clock
 
 if TYPE_CHECKING:
@@ -33,7 +36,6 @@ log = logging.getLogger("controlplane.kubelet")
 HEAD_LIMIT_BYTES = 64 * 1024
 IDLE_SECONDS = 120.0
 LOG_TIME = "%Y-%m-%dT%H:%M:%S.%f000Z"
-MASTERS = "system:masters"
 STREAMING = ("/exec/", "/attach/", "/portForward/")
 REASONS = {
     200: "OK",
@@ -59,8 +61,9 @@ class Answer:
 class KubeletServer:
     """Serves one NodeAgent."""
 
-    def __init__(self, agent: NodeAgent, clock: Clock) -> None:
+    def __init__(self, agent: NodeAgent, clock: Clock, access: Access) -> None:
         self._agent = agent
+        self._access = access
         self._clock = clock
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -68,6 +71,7 @@ class KubeletServer:
     async def start(self, address: str, port: int, certificate: Path, key: Path, client_ca: Path) -> int:
         """Listen; the port (that was chosen for 0). OSError when it is taken, ssl.SSLError for unusable files."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(certificate, key)
         context.load_verify_locations(client_ca)
         context.verify_mode = ssl.CERT_OPTIONAL  # who shows none is told 401; who shows a wrong one gets no connection
@@ -106,40 +110,55 @@ class KubeletServer:
             head = await reader.readuntil(b"\r\n\r\n")
         line, _, rest = head.partition(b"\r\n")
         words = line.decode("latin-1").split(" ")
-        if len(words) != 3:
+        # One spelling of a path only: what is authorized must be what is served.
+        if len(words) != 3 or not words[1].startswith("/") or "//" in words[1].partition("?")[0]:
             await _send(writer, Answer(400, b"bad request\n"), keep=False)
             return False
         headers = _headers(rest)
         keep = "close" not in headers.get("connection", "").lower() and words[2] == "HTTP/1.1"
         keep = keep and "content-length" not in headers
-        certificate = writer.get_extra_info("peercert")
-        if not certificate:
-            answer = Answer(401, b"Unauthorized\n")
-        elif words[1].startswith(STREAMING):
-            refusal = await self._stream(certificate, words, headers, (reader, writer))
-            if refusal is None:
+        method, target = words[0], words[1]
+        refusal = await self._refusal(method, target, headers, writer.get_extra_info("peercert"))
+        if refusal is not None:
+            answer = refusal
+        elif target.startswith(STREAMING):
+            failure = await self._stream(method, target, headers, (reader, writer))
+            if failure is None:
                 return False
-            answer, keep = refusal, False
-        elif words[0] not in ("GET", "HEAD"):
+            answer, keep = failure, False
+        elif method not in ("GET", "HEAD"):
             answer = Answer(405, b"Method Not Allowed\n")
         else:
-            answer = self.answer(words[1])
+            answer = self.answer(target)
         return await self._deliver(writer, answer, keep) and keep
+
+    async def _refusal(
+        self, method: str, target: str, headers: Mapping[str, str], certificate: Mapping[str, Any] | None
+    ) -> Answer | None:
+        """Why the requester gets nothing; None when he may."""
+        try:
+            requester = await self._access.requester(certificate, headers.get("authorization", ""))
+            if requester is None:
+                return Answer(401, b"Unauthorized\n")
+            if await self._access.allows(requester, method, target):
+                return None
+        except (ApiError, ConnectionLost) as error:
+            log.warning("%s %s: whether it is allowed cannot be asked: %s", method, target.split("?")[0], error)
+            return Answer(500, b"Authorization error: the API server cannot be asked\n")
+        return Answer(403, f"Forbidden (user={requester.name}, verb={method.lower()}, resource=nodes)\n".encode())
 
     async def _stream(
         self,
-        certificate: Mapping[str, Any],
-        words: Sequence[str],
+        method: str,
+        target: str,
         headers: Mapping[str, str],
         pipes: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> Answer | None:
         """Serve an upgraded connection to its end: None. Or say why not."""
         from controlplane.kubelet.streaming import endpoint
 
-        if MASTERS not in organizations(certificate):
-            return Answer(403, b"Forbidden: only the API server may use the streams of a node\n")
         try:
-            await endpoint.serve(self._agent, words[0], words[1], headers, pipes)
+            await endpoint.serve(self._agent, method, target, headers, pipes)
         except endpoint.Refused as refused:
             return Answer(refused.status, refused.text.encode())
         return None
@@ -225,11 +244,6 @@ class KubeletServer:
             limit_bytes=_count(query, "limitBytes"),
             since=since.astimezone(UTC).strftime(LOG_TIME) if since is not None else "",
         )
-
-
-def organizations(certificate: Mapping[str, Any]) -> list[str]:
-    """The groups that a client certificate (as ssl's getpeercert gives it) names."""
-    return [value for names in certificate.get("subject", ()) for kind, value in names if kind == "organizationName"]
 
 
 def _headers(text: bytes) -> dict[str, str]:

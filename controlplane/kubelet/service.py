@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from controlplane.kubelet.access import Access
 from controlplane.kubelet.agent import NodeAgent
 from controlplane.kubelet.config import ConfigurationError, KubeletConfig
 from controlplane.kubelet.server import KubeletServer
@@ -142,7 +143,7 @@ class Fleet:
         await agent.open()
         config = agent.config
         if config.tls_cert_file:
-            server = KubeletServer(agent, self._clock)
+            server = KubeletServer(agent, self._clock, Access(self._client, config.node_name))
             agent.server_port = await server.start(
                 config.address or config.node_ip,
                 config.port,

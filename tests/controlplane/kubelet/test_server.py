@@ -24,11 +24,15 @@ from tests.controlplane.kubelet.pods import container, make_pod
 
 
 def issue(
-    folder: Path, name: str, authority: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None = None
+    folder: Path,
+    name: str,
+    authority: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None = None,
+    *groups: str,
 ) -> None:
     """NAME.crt and NAME.key, signed by the authority or by itself."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    subject = x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, name)])
     issuer, signer = (authority[0].subject, authority[1]) if authority else (subject, key)
     now = datetime.datetime.now(datetime.UTC)
     builder = (
@@ -60,7 +64,8 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for authority in ("ca", "stranger"):
         issue(folder, authority)
     issue(folder, "server", load(folder, "ca"))
-    issue(folder, "apiserver", load(folder, "ca"))
+    issue(folder, "apiserver", load(folder, "ca"), "system:masters")
+    issue(folder, "jane", load(folder, "ca"), "dev")
     issue(folder, "intruder", load(folder, "stranger"))
     return folder
 
@@ -93,9 +98,10 @@ class Client:
         finally:
             streams[1].transport.abort()
 
-    async def ask(self, path: str, certificate: str = "apiserver", method: str = "GET") -> Reply:
+    async def ask(self, path: str, certificate: str = "apiserver", method: str = "GET", token: str = "") -> Reply:
+        bearer = f"Authorization: Bearer {token}\r\n" if token else ""
         async with asyncio.timeout(10), self.open(certificate) as (reader, writer):
-            writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{bearer}\r\n".encode())
             data = await reader.read()
         head, _, body = data.partition(b"\r\n\r\n")
         if b"chunked" in head:

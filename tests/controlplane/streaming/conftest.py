@@ -14,12 +14,14 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from controlplane.kubelet.access import Access
 from controlplane.kubelet.agent import NodeAgent
 from controlplane.kubelet.runtimes.port import ContainerKey, StartRequest
 from controlplane.kubelet.runtimes.process import ProcessRuntime
 from controlplane.kubelet.server import KubeletServer
+from controlplane.machinery.client import ApiClient
 from controlplane.machinery.clock import SystemClock
-from controlplane.objects.kinds import NODES, PODS, SERVICE_ACCOUNTS
+from controlplane.objects.kinds import NODES, PODS, SERVICE_ACCOUNTS, Resource
 from tests.controlplane.apiserver.conftest import Api, StartApi, authority, base_config, start_api
 from tests.controlplane.apiserver.examples import pod
 from tests.controlplane.apiserver.memory import MemoryBackend
@@ -60,6 +62,13 @@ class Agent:
         return next(iter(self.workers.values())) if (namespace, name) == ("default", "p") else None
 
 
+class Refusing:
+    """An API that allows nothing; its own server, a master, is not asked about."""
+
+    async def create(self, resource: Resource, obj: dict[str, Any]) -> dict[str, Any]:
+        return {**obj, "status": {"allowed": False}}
+
+
 @dataclass
 class Node:
     """A kubelet's server and the runtime behind it."""
@@ -75,7 +84,8 @@ class Node:
 async def node(authority: Authority, tmp_path: Path) -> AsyncIterator[Node]:
     runtime = ProcessRuntime(f"streams-{os.getpid()}", tmp_path / "node", SystemClock(), os.environ["PATH"])
     await runtime.open()
-    server = KubeletServer(cast(NodeAgent, Agent(runtime)), SystemClock())
+    access = Access(cast(ApiClient, Refusing()), "n1")
+    server = KubeletServer(cast(NodeAgent, Agent(runtime)), SystemClock(), access)
     certificate, key = authority.issue("kubelet", "kubelet", server=True)
     port = await server.start("127.0.0.1", 0, certificate, key, authority.path)
     yield Node(port, runtime)
