@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
+from controlplane.apiserver.aggregation import trust
 from controlplane.apiserver.authz.bootstrap import policy
 from controlplane.apiserver.authz.reconcile import WITHDRAWN, is_ours, reconciled
 from controlplane.apiserver.registry.namespaces import NAME_LABEL
@@ -173,6 +174,6 @@ async def ensure_namespaces(services: Services) -> None:
 
 async def ensure_all(services: Services) -> None:
     """Everything else; sets `is_ready`."""
-    await _ensure(services, _further_objects(services))
+    await asyncio.gather(_ensure(services, _further_objects(services)), trust.publish(services))
     await _withdraw(services)
     services.is_ready = True

@@ -47,6 +47,10 @@ COMPONENTS = (
     Identity("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
 )
 
+# Who the API servers are for aggregated ones: an authority of its own, which is believed about users' names and nothing else.
+FRONT_PROXY_AUTHORITY = "front-proxy-ca"
+FRONT_PROXY = Identity("front-proxy-client", "front-proxy-client")
+
 
 def identities(plan: Plan) -> Iterable[Identity]:
     """Yield every certificate that a cluster needs."""
@@ -70,13 +74,14 @@ def node_identity(name: str, address: str) -> Identity:
 
 
 class Authority:
-    """The cluster's own certificate authority in `pki/ca.crt` and `pki/ca.key`."""
+    """A certificate authority of the cluster in `pki/NAME.crt` and `pki/NAME.key`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "ca") -> None:
         self.folder = folder
+        self.name = name
         self.now = datetime.datetime.now(datetime.UTC)
-        self.key = load_or_make_key(folder / "ca.key")
-        path = folder / "ca.crt"
+        self.key = load_or_make_key(folder / f"{name}.key")
+        path = folder / f"{name}.crt"
         if path.exists():
             self.certificate = x509.load_pem_x509_certificate(path.read_bytes())
         else:
@@ -84,7 +89,7 @@ class Authority:
             write(path, self.certificate.public_bytes(serialization.Encoding.PEM))
 
     def self_signed(self) -> x509.Certificate:
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "pilothouse-ca")])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"pilothouse-{self.name}")])
         usage = x509.KeyUsage(
             digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
             data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
@@ -211,6 +216,7 @@ def ensure_pki(directory: DataDirectory, plan: Plan) -> None:
     write(folder / "sa.pub", public)
     if not (folder / ENCRYPTION_FILE).exists():
         write(folder / ENCRYPTION_FILE, encryption_configuration(os.urandom(ENCRYPTION_KEY_BYTES)).encode())
+    Authority(folder, FRONT_PROXY_AUTHORITY).ensure(FRONT_PROXY)
     for identity in identities(plan):
         authority.ensure(identity)
         if identity.file == "apiserver":

@@ -4,6 +4,7 @@
     remote.py         one APIService with a service: where it is, the TLS to speak with it, whether it answers
     registrations.py  follows the APIServices: registers local ones, checks remote ones, writes their conditions
     proxy.py          a request passed on, with the user's name in X-Remote-* headers; watches and upgrades too
+    trust.py          the ConfigMap by which the other servers know our certificate
     documents.py      PURE. discovery and OpenAPI of both, merged
 
 A group and version belongs to the server that its APIService names, even where this server could serve it (metrics.k8s.io).

@@ -12,11 +12,13 @@ import pytest
 
 from controlplane.apiserver.openapi import V2_PROTOBUF_ACCEPT
 from controlplane.machinery.client import ApiClient
-from controlplane.objects.kinds import API_SERVICES, CUSTOM_RESOURCE_DEFINITIONS, SERVICES, Resource
+from controlplane.objects.kinds import API_SERVICES, CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, SERVICES, Resource
 from controlplane.objects.meta import condition_of
 from controlplane.objects.status import ApiError
 from tests.controlplane.aggregation.extension import GROUP, PATH, VERSION, ExtensionServer
-from tests.controlplane.apiserver.conftest import Api
+from tests.controlplane.apiserver.conftest import Api, StartApi
+from tests.controlplane.apiserver.memory import MemoryBackend
+from tests.controlplane.apiserver.pki import Authority
 from tests.controlplane.apiserver.test_kubectl import KUBECTLS, Kubectl
 from tests.controlplane.crd.conftest import defined
 
@@ -50,6 +52,16 @@ async def test_what_this_server_serves_has_local_api_services(client: ApiClient)
     assert {"v1.", "v1.apps", "v2.autoscaling", "v1beta1.metrics.k8s.io"} <= set(found)
     assert found["v1."]["spec"] == {"version": "v1", "groupPriorityMinimum": 18000, "versionPriority": 1}
     assert condition_of(found["v1.apps"], "Available")["reason"] == "Local"  # type: ignore[index]
+
+
+async def test_what_a_server_must_know_to_believe_us_is_published(start_api: StartApi, authority: Authority) -> None:
+    certificate, _ = authority.issue("front-proxy-ca", "front-proxy-ca")
+    trusted = {"requestheader_client_ca_file": certificate, "requestheader_allowed_names": ("front-proxy-client",)}
+    made: Api = await start_api(MemoryBackend(), **trusted)
+    found = await made.client().get(CONFIG_MAPS, "extension-apiserver-authentication", "kube-system")
+    assert found["data"]["client-ca-file"] == authority.path.read_text()
+    assert found["data"]["requestheader-client-ca-file"] == certificate.read_text()
+    assert found["data"]["requestheader-allowed-names"] == '["front-proxy-client"]'
 
 
 async def test_the_api_service_of_a_custom_resource_comes_and_goes_with_it(client: ApiClient) -> None:
