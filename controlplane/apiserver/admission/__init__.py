@@ -43,6 +43,7 @@ from controlplane.apiserver.admission import (
     trust_bundle_attest,
 )
 from controlplane.apiserver.admission.attributes import Attributes
+from controlplane.apiserver.policies import mutating as mutating_policies
 from controlplane.apiserver.policies import validating as policies
 from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.webhooks import mutating, validating
@@ -69,6 +70,7 @@ PLUGINS: Final[tuple[Any, ...]] = (
     external_addresses,
     escalation,
     node_restriction,
+    mutating_policies,
     mutating,
     policies,
     validating,

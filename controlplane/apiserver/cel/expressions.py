@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from controlplane.apiserver.cel import schema_rules
+from controlplane.apiserver.cel.messages import as_maps
 from controlplane.apiserver.cel.program import CelError, compile_expression
 from controlplane.objects.kinds import Resource
 from controlplane.objects.status import FieldError
@@ -13,7 +14,7 @@ from controlplane.objects.status import FieldError
 Object = dict[str, Any]
 Found = Iterator[tuple[str, str]]
 
-ADMISSION_VARIABLES: Final = ("object", "oldObject", "request", "params", "namespaceObject", "variables")
+ADMISSION_VARIABLES: Final = ("object", "oldObject", "request", "params", "namespaceObject", "variables", "authorizer")
 _ADMISSION: Final = "admissionregistration.k8s.io"
 
 
@@ -36,10 +37,21 @@ def _of_policy(policy: Object) -> Found:
     yield from _each(spec, "validations", "spec.", ("expression", "messageExpression"))
 
 
+def _of_mutations(policy: Object) -> Found:
+    spec: Object = policy.get("spec") or {}
+    yield from _each(spec, "matchConditions", "spec.")
+    yield from _each(spec, "variables", "spec.")
+    for at, mutation in enumerate(spec.get("mutations") or ()):
+        for part in ("applyConfiguration", "jsonPatch"):
+            if (mutation.get(part) or {}).get("expression"):
+                yield f"spec.mutations[{at}].{part}.expression", mutation[part]["expression"]
+
+
 _WHERE: Final[dict[tuple[str, str], Callable[[Object], Found]]] = {
     (_ADMISSION, "mutatingwebhookconfigurations"): _of_webhooks,
     (_ADMISSION, "validatingwebhookconfigurations"): _of_webhooks,
     (_ADMISSION, "validatingadmissionpolicies"): _of_policy,
+    (_ADMISSION, "mutatingadmissionpolicies"): _of_mutations,
 }
 
 
@@ -51,7 +63,7 @@ def broken(resource: Resource, obj: Object) -> list[FieldError]:
     found: list[FieldError] = []
     for path, text in where(obj) if where is not None else ():
         try:
-            compile_expression(text, ADMISSION_VARIABLES)
+            compile_expression(as_maps(text), ADMISSION_VARIABLES)
         except CelError as error:
             found.append(FieldError.invalid(path, text, str(error)))
     return found

@@ -95,6 +95,7 @@ def _text(value: Any) -> Any:
 
 # name -> (result, function) of one string
 GLOBAL: Final[dict[str, tuple[str, Callable[..., Any]]]] = {
+    "jsonpatch.escapeKey": ("string", lambda text: text.replace("~", "~0").replace("/", "~1")),
     "isURL": ("bool", _can(_url)),
     "url": ("map", _url),
     "isQuantity": ("bool", _can(quantity.parse)),

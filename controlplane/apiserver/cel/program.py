@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any, Final
 
-from controlplane.apiserver.cel import library
+from controlplane.apiserver.cel import authorizer, library
 
 MISSING: Final = (
     "CEL expressions need the package cel-expr-python: install the extra with pip install 'pilothouse[cel]'"
@@ -48,7 +48,7 @@ def _functions(cel: Any) -> list[Any]:
 
     for name, (result, function) in library.GLOBAL.items():
         declare(name, result, ("string",), False, function)
-    for name, result, parameters, function in library.MEMBERS:
+    for name, result, parameters, function in (*library.MEMBERS, *authorizer.MEMBERS):
         declare(name, result, parameters, True, function)
     return [cel.FunctionDecl(name, found) for name, found in overloads.items()]
 

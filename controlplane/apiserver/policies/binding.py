@@ -23,6 +23,13 @@ BINDINGS: Final = Resource(
 )
 
 
+VALIDATING: Final = (POLICIES, BINDINGS)
+MUTATING: Final = (
+    Resource(GROUP, "v1", "mutatingadmissionpolicies", "MutatingAdmissionPolicy", namespaced=False),
+    Resource(GROUP, "v1", "mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding", namespaced=False),
+)
+
+
 class NoParameters(Exception):
     """The binding's parameters are not there, and it says that this is a refusal."""
 
@@ -56,19 +63,22 @@ async def _fits(told: Attributes, constraints: Object | None, *, when_absent: bo
     return True
 
 
-async def met(told: Attributes) -> list[Met]:
-    """In the order of the bindings' names. Nothing of the admission API itself meets a policy."""
+async def met(told: Attributes, kinds: tuple[Resource, Resource]) -> list[Met]:
+    """In the order of the bindings' names; `kinds` are the policies and their bindings.
+
+    Nothing of the admission API itself meets a policy.
+    """
     if told.resource.group == GROUP or told.operation == "CONNECT":
         return []
-    bindings = await told.services.caches.ready(BINDINGS)
+    bindings = await told.services.caches.ready(kinds[1])
     if not len(bindings):
         return []
-    policies = await told.services.caches.ready(POLICIES)
+    policies = await told.services.caches.ready(kinds[0])
     found: list[Met] = []
     for entry in bindings.entries():
         binding = entry.object()
         name = (binding.get("spec") or {}).get("policyName") or ""
-        policy = policies.get(layout.key(GROUP, POLICIES.plural, "", name).encode())
+        policy = policies.get(layout.key(GROUP, kinds[0].plural, "", name).encode())
         if policy is None:
             continue
         document = policy.object()

@@ -44,8 +44,11 @@ async def _asked(told: Attributes, hook: Hook, obj: Object) -> Object:
     if verdict is None or not verdict.patch or not obj:
         return obj
     patched = reviews.patched(hook.name, shown, verdict.patch)
-    if patched == shown:
-        return obj
+    return obj if patched == shown else await redecoded(told, patched)
+
+
+async def redecoded(told: Attributes, patched: Object) -> Object:
+    """An object that admission changed, as if it had come so: converted, pruned, defaulted."""
     if isinstance(told.resource, CustomResource):
         wanted = told.resource.group_version
         converted = await conversion.convert(told.services, told.resource.definition, [patched], wanted)

@@ -2,6 +2,7 @@
 
 tracked(request, old, new)                    -> new with managedFields, after a create, an update or any other patch
 apply(request, live, config, force=False)     -> the live object after a configuration; ConflictError, ConfigurationError
+merged(schema, live, config)                  -> live with a configuration that nobody owns (of an admission policy)
 Request(View(api_version, schema), others, manager, time, subresource, ignored)
 
 elements.py       path elements, as FieldsV1 writes them      sets.py       field sets and their algebra
@@ -17,7 +18,7 @@ names of managers, what a resource ignores, defaults and validation: the API ser
 """
 
 from controlplane.objects.apply.compare import same
-from controlplane.objects.apply.configuration import ConfigurationError, apply
+from controlplane.objects.apply.configuration import ConfigurationError, apply, merged
 from controlplane.objects.apply.conflicts import ConflictError
 from controlplane.objects.apply.managers import carried, differ_in_time_only, with_entries
 from controlplane.objects.apply.update import tracked
@@ -25,5 +26,5 @@ from controlplane.objects.apply.views import Object, Request, View, Views
 
 __all__ = [
     "ConfigurationError", "ConflictError", "Object", "Request", "View", "Views", "apply", "carried", "differ_in_time_only",
-    "same", "tracked", "with_entries",
+    "merged", "same", "tracked", "with_entries",
 ]  # fmt: skip

@@ -6,17 +6,19 @@ Source: the updater of structured-merge-diff and Kubernetes' managed fields arou
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
 from controlplane.objects import meta
-from controlplane.objects.apply import check, compare, extract, managers, merge, remove, sets
+from controlplane.objects.apply import check, compare, extract, managers, merge, remove, sets, shape
 from controlplane.objects.apply.conflicts import ConflictError
 from controlplane.objects.apply.managers import APPLY, Managed, Manager, Owned
 from controlplane.objects.apply.sets import FieldSet
 from controlplane.objects.apply.shape import ElementError
 from controlplane.objects.apply.update import others_after, tracked
 from controlplane.objects.apply.views import STRIPPED, Changes, Object, Request, View
+from controlplane.objects.schema import Schema
 
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _KUBECTL: Final = "kubectl"  # the manager that takes over what client-side apply owned
@@ -47,6 +49,35 @@ def apply(request: Request, live: Object | None, config: Object, *, force: bool 
             raise left from None
         applied = _applied(request, live or {}, config, owned, force=True)
     return _with_last_applied(request, applied, config)
+
+
+def merged(schema: Schema, live: Object, config: Object) -> Object:
+    """The live object with a configuration merged into it that nobody owns (of an admission policy). What is owned whole may
+    not be part of it. Raises ConfigurationError."""
+    complaints = check.complaints(schema, config)
+    if complaints:
+        raise ConfigurationError("; ".join(complaints))
+    whole = list(_owned_whole(schema, config, ""))
+    if whole:
+        raise ConfigurationError(f"may not mutate atomic arrays, maps or structs: {', '.join(whole)}")
+    try:
+        found: Object = merge.merge(schema, live, config)
+    except ElementError as error:
+        raise ConfigurationError(str(error)) from error
+    return found
+
+
+def _owned_whole(schema: Schema, config: Any, path: str) -> Iterator[str]:
+    """The paths of lists and maps that are set as a whole."""
+    form = shape.form(schema, config)
+    if form == "map":
+        for name, part in config.items():
+            yield from _owned_whole(shape.child(schema, name), part, f"{path}.{name}")
+    elif form == "list":
+        for item in config:
+            yield from _owned_whole(schema.items, item, f"{path}[]")
+    elif isinstance(config, dict | list):
+        yield path
 
 
 def _owned_by_now(request: Request, live: Object | None) -> Managed:
