@@ -46,6 +46,8 @@ _OWN_FLAGS = {
     "max-concurrent-streams": "most streams of one connection",
     "strict-reconfig-check": "refuse changes of membership that could cost the quorum (true unless set to false)",
     "max-learners": "most learners at a time",
+    "recover-from-peers": "what the other members give back when the disk lost it: damage (flipped or torn bytes; the default), "
+    "always (missing files too) or never",
     "force-new-cluster": "go on alone with this member's data, when the other members are lost for good",
     "cert-file": "certificate shown to clients (PEM)",
     "key-file": "its key (PEM)",

@@ -20,11 +20,14 @@ from kvstore.api import ApiLimits, AuthOptions, CorruptionOptions, Retention, Se
 from kvstore.member.config import MemberConfig
 from kvstore.member.driver import Driver, start_member
 from kvstore.member.ports import Result
+from kvstore.member.rejoin import Recovery
 from kvstore.mvcc import layout
 from kvstore.mvcc.state import StateMachine
 from kvstore.rpc import Limits, Server
 from kvstore.storage.data_dir import DataDirectory, MemberRemoved
-from kvstore.storage.lmdb_store import LmdbStore
+from kvstore.storage.lmdb_store import DAMAGE, LmdbStore
+from kvstore.storage.port import DamagedStore, StoreFull
+from kvstore.storage.raft_log import CorruptLog
 from kvstore.tls import MemberTls, TlsLimits
 
 __all__ = ["ServerOptions", "run"]
@@ -59,7 +62,7 @@ async def run(
     options: ServerOptions | None = None,
     random: Random | None = None,
 ) -> None:
-    """Run a member until `stop` is set.
+    """Run a member until `stop` is set. What its disk has lost, the other members give back (member/rejoin.py).
 
     Raises DataDirectoryInUse, WrongDataDirectory, CorruptLog, OSError (an address is in use, a certificate is not there),
     ValueError (what was given does not fit together), and whatever ended the member when it ended by itself.
@@ -70,9 +73,31 @@ async def run(
         closing.callback(tls.stop)
         directory = DataDirectory(config.data_dir)
         closing.callback(directory.close)
-        store = LmdbStore(directory.state_path, layout.TABLES)
-        closing.callback(store.close)
-        await _run(config, options, tls, StateMachine(store), directory, stop, ready, random or Random())
+        random = random or Random()
+        recovery = Recovery(config, directory, tls.to_peers, random)
+        while await _unless(stop, recovery.finish()):
+            try:
+                with contextlib.closing(LmdbStore(directory.state_path, layout.TABLES)) as store:
+                    await _run(config, options, tls, StateMachine(store), directory, stop, ready, random)
+                return
+            except (CorruptLog, DamagedStore, StoreFull, *DAMAGE) as error:
+                trouble = DamagedStore(f"{directory.state_path}: {error}") if isinstance(error, DAMAGE) else error
+            if not await _unless(stop, recovery.recover(trouble)):
+                return
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work; False: `stop` came first."""
+    waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(work)]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if waits[1].done():
+            waits[1].result()
+        return waits[1].done() and not stop.is_set()
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
 
 
 async def _run(

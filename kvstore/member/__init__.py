@@ -7,6 +7,7 @@
     membership.py  the table of members that are wanted: names, URLs, learners; replicated in the log
     changes.py     changes of it: checks, proposals, and how Raft's configuration follows;  `gone`: who was removed
     bootstrap.py   a member's first moments: founds a cluster, joins one, or goes on alone (--force-new-cluster)
+    rejoin.py      back after damage: under a new id, or with another member's state;  rescue.py   who helps it
     envelope.py    the entry's data: kind, proposing member, request number, then the client's own bytes
     wire.py        messages as bytes (proto/kvstore/pb/raft.proto)
     transport.py   messages between members over kvstore.rpc; snapshots streamed in chunks;  links.py  its sending side

@@ -37,10 +37,11 @@ async def identified(config: MemberConfig, directory: DataDirectory, context: ss
     """Claim the directory; raises WrongDataDirectory, MemberRemoved, CannotJoin."""
     known = directory.identity()
     if known is not None:
-        is_derived = known.member_id == config.ids[config.name]
-        if known.name != config.name or not (is_derived or config.initial_cluster_state == "existing"
-                                             or directory.founding_table()):
+        is_expected = config.initial_cluster_state == "existing" or config.is_own(known) or directory.founding_table()
+        if known.name != config.name or not is_expected:
             directory.identify(Identity(config.cluster_id, config.member_id, config.name))
+        if not directory.has_begun:
+            await _refuse_amnesia(config, directory, context)
         return replace(config, identity=known, founding_table=directory.founding_table())
     if config.force_new_cluster:
         raise WrongDataDirectory(f"--force-new-cluster needs the data of a member; {directory.path} has none")
@@ -64,7 +65,8 @@ async def _refuse_amnesia(config: MemberConfig, directory: DataDirectory, contex
     for answer in filter(None, await asyncio.gather(*map(ask, urls))):
         cluster_id, packed = codec.unpack(answer)
         row = _own_row(decode_membership(packed).listed(), config.initial_advertise_peer_urls)
-        if cluster_id == config.cluster_id and row is not None and row.client_urls:  # it has published itself
+        mine = known.cluster_id if (known := directory.identity()) is not None else config.cluster_id
+        if cluster_id == mine and row is not None and row.client_urls:  # it has published itself
             raise _has_run_before(row, directory)
 
 

@@ -6,6 +6,7 @@ where one is due, in whatever state a former leader left it: there is nothing to
 
     a new voter    listens first, and gets its vote once it has caught up: a quorum never waits for a member that has
                    not been started yet
+    a replaced one comes back under another id: it has lost its log, and with it its votes and acknowledgements
     a removed one  leaves the configuration; a leader hands over first. It stops when it knows that the configuration
                    without it is committed: from its own log, or because the others refuse to listen to it
     strict checks  (--strict-reconfig-check) are made by the leader, which knows who answers
@@ -56,6 +57,7 @@ UNHEALTHY = Failed(UNAVAILABLE, "etcdserver: unhealthy cluster", certain=True)
 NOT_IN_SYNC = Failed(
     FAILED_PRECONDITION, "etcdserver: can only promote a learner member which is in sync with leader", certain=True
 )
+_ALWAYS_CHECKED = (ChangeKind.PROMOTE, ChangeKind.REPLACE)
 MEMBERSHIP_PURPOSES = (Purpose.PUBLISH, Purpose.CHANGE)
 
 
@@ -99,8 +101,10 @@ class Changes:
         """Check, propose; `done(Ok(members))`, or Failed as etcd words it."""
         if not change.member_id:
             change = replace(change, member_id=self._new_member_id())
+        if change.kind is ChangeKind.REPLACE:
+            change = replace(change, new_id=self._new_member_id())
         if change.kind is ChangeKind.UPDATE or (
-            change.kind is not ChangeKind.PROMOTE and not self._config.strict_reconfig_check
+            change.kind not in _ALWAYS_CHECKED and not self._config.strict_reconfig_check
         ):
             self._propose(change, done)
             return
@@ -138,6 +142,8 @@ class Changes:
             progress = raft.progress.get(subject)
             if progress is not None and progress.match < READY_SHARE * raft.log.last_index:
                 return NOT_IN_SYNC
+        if change.kind is ChangeKind.REPLACE:
+            return self._refuse_to_replace(subject)
         if not self._config.strict_reconfig_check:
             return None
         voters = table.voters()
@@ -164,6 +170,13 @@ class Changes:
         if subject not in answering:
             return None  # the quorum does without it already
         return UNHEALTHY if len(answering & voters) - 1 < 1 + (len(voters) - 1) // 2 else None
+
+    def _refuse_to_replace(self, subject: int) -> Failed | None:
+        """Who runs is not replaced: what asks for it may be a damaged copy of its directory."""
+        answering, voters = self._answering(), self.table.voters()
+        if subject in answering:
+            return Failed(FAILED_PRECONDITION, f"member {subject:x} answers: it is not replaced while it runs", certain=True)
+        return None if len(answering & voters) > len(voters) // 2 else UNHEALTHY
 
     def _answering(self) -> set[int]:
         """Who has answered this leader within an election time-out."""

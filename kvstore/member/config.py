@@ -6,7 +6,7 @@
 import hashlib
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from kvstore.raft.core import RaftConfig
 from kvstore.storage.data_dir import Identity
 
 _NEW_STATES = ("new", "existing")
+RECOVERIES = ("damage", "always", "never")
 _NO_FLAG = {"is_flag": False}
 
 
@@ -54,6 +55,7 @@ class MemberConfig:
     strict_reconfig_check: bool = True  # refuse changes of membership that could cost the quorum
     max_learners: int = 1
     force_new_cluster: bool = False  # go on alone with the data of a lost cluster
+    recover_from_peers: str = "damage"  # what the other members give back: damage, always (missing files too), or never
     disk_thread: bool = True  # the log is fsynced in a thread of its own while the turn goes on, not in the turn
     identity: Identity | None = field(default=None, metadata=_NO_FLAG)  # once known, it counts; else it is derived
     founding_table: bytes = field(default=b"", repr=False, metadata=_NO_FLAG)  # of the cluster that was joined
@@ -67,6 +69,8 @@ class MemberConfig:
             raise ValueError(f"initial-cluster-state must be new or existing, not {self.initial_cluster_state!r}")
         if self.election_timeout_milliseconds < 5 * self.heartbeat_interval_milliseconds:
             raise ValueError("election-timeout must be at least 5 times heartbeat-interval")
+        if self.recover_from_peers not in RECOVERIES:
+            raise ValueError(f"recover-from-peers must be damage, always or never, not {self.recover_from_peers!r}")
         urls = self._peer_urls()
         if self.name not in urls:
             raise ValueError(f"couldn't find local name {self.name!r} in the initial cluster configuration")
@@ -102,7 +106,12 @@ class MemberConfig:
         """As etcd derives it: a hash of the first members' ids."""
         if self.identity is not None:
             return self.identity.cluster_id
-        return _hash(struct.pack(f">{len(self.ids)}Q", *sorted(self.ids.values())))
+        return _cluster_id(self.ids.values())
+
+    def is_own(self, known: Identity) -> bool:
+        """Whether that is who these flags speak of. A member's own URL may be another than it was (MemberUpdate)."""
+        others = (member for name, member in self.ids.items() if name != self.name)
+        return known.member_id == self.ids[self.name] or known.cluster_id == _cluster_id((known.member_id, *others))
 
     def initial_members(self) -> tuple[MemberInfo, ...]:
         """The members that --initial-cluster names, by id; their client URLs are not known yet."""
@@ -142,6 +151,11 @@ class MemberConfig:
 def member_id(peer_urls: Sequence[str], token: str) -> int:
     """As etcd derives it: a hash of the sorted URLs and the cluster's token."""
     return _hash(("".join(sorted(peer_urls)) + token).encode())
+
+
+def _cluster_id(ids: Iterable[int]) -> int:
+    numbers = sorted(ids)
+    return _hash(struct.pack(f">{len(numbers)}Q", *numbers))
 
 
 def _hash(data: bytes) -> int:

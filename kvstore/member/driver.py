@@ -337,7 +337,7 @@ async def start_member(
     log = open_log(directory.log_path, state.applied_index)
     snapshots = SpooledSnapshots(directory.incoming_path)
     transport = PeerTransport(config.cluster_id, config.member_id, snapshots, random, client_context,
-                              state.is_quick)
+                              state.is_quick, directory.note_peers)
     server = Server(transport.routes(), limits=Limits(message_bytes=PEER_MESSAGE_BYTES))
     disk: InlineDisk | ThreadDisk = ThreadDisk(driver.fail) if config.disk_thread else InlineDisk()
     try:

@@ -85,7 +85,7 @@ class Member:
         self.cluster_id = config.cluster_id
         self._log, self._state, self._transport = log, state, transport
         self._disk, self.wake = disk, wake
-        self._upkeep = Upkeep(config, log, state, transport, disk, snapshots)
+        self.upkeep = Upkeep(config, log, state, transport, disk, snapshots)
         self._timeout_ticks = config.request_timeout_ticks
         self._numbers = Numbers(random.getrandbits(31))
         restored = log.load(state.applied_index) or found(config, log)
@@ -176,7 +176,7 @@ class Member:
 
     @property
     def has_room(self) -> bool:  # the disk took what was last written to it
-        return not (self._disk.is_full or self._upkeep.is_full)
+        return not (self._disk.is_full or self.upkeep.is_full)
 
     def status(self) -> MemberStatus:
         """One consistent look."""
@@ -206,7 +206,7 @@ class Member:
 
     def deliver_snapshot(self, install: InstallSnapshot, membership: bytes) -> None:
         """A snapshot is complete in Snapshots, under install.source."""
-        self._upkeep.expect(install, membership)
+        self.upkeep.expect(install, membership)
         self.deliver((install,))
 
     def on_lost(self, member: int, *, has_gone: bool) -> None:
@@ -231,8 +231,8 @@ class Member:
         self._transfers.expire(self._ticks)
         self._give_way_when_stalled()
         self.changes.tick(self._ticks)
-        self._upkeep.commit_if_due(self._ticks, self.applied_index)
-        compacted = self._upkeep.compact(self.raft.log, self.applied_index, self.changes.table)
+        self.upkeep.commit_if_due(self._ticks, self.applied_index)
+        compacted = self.upkeep.compact(self.raft.log, self.applied_index, self.changes.table)
         if compacted is not None:
             self._inbox.append(compacted)
         self.wake()
@@ -243,7 +243,7 @@ class Member:
         self._disk.drain()
         self._proposals.stop()
         self._reads.stop()
-        self._upkeep.commit()
+        self.upkeep.commit()
 
     # The turn ----------------------------------------------------------------------------------------------------
 
@@ -292,7 +292,7 @@ class Member:
             self._transport.send(effects.send)
         if effects.install is not None:
             self._install(effects.install)
-        self._upkeep.forget_unwanted()
+        self.upkeep.forget_unwanted()
         if effects.persist is not None or effects.send_after_persist:
             self._persist(effects)
         if effects.apply:
@@ -310,7 +310,7 @@ class Member:
 
     def _install(self, mark: SnapshotMark) -> None:
         unsaved, self._unsaved = self._unsaved, []
-        self.changes.table = self._upkeep.install(mark, unsaved)
+        self.changes.table = self.upkeep.install(mark, unsaved)
         self.applied_index = mark.index
         self.changes.on_changed()
         self._proposals.on_snapshot(mark.term)
@@ -320,7 +320,7 @@ class Member:
             self._inbox.append(SnapshotSent(peer, index, complete))
             self.wake()
 
-        self._upkeep.send_snapshot(self.raft, peer, self.changes.table, on_done)
+        self.upkeep.send_snapshot(self.raft, peer, self.changes.table, on_done)
 
     def _persist(self, effects: Effects) -> None:
         persist, promises = effects.persist, effects.send_after_persist

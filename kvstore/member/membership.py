@@ -25,24 +25,27 @@ NOT_ENOUGH_STARTED = Failed(  # the code is etcd's, by an old slip
 
 
 class ChangeKind(IntEnum):
-    """ISOLATE leaves one member only (--force-new-cluster); the others are requests of clients."""
+    """ISOLATE leaves one member only (--force-new-cluster); REPLACE gives a member that lost its log a new id; the others
+    are requests of clients."""
 
     ADD = 1
     REMOVE = 2
     UPDATE = 3
     PROMOTE = 4
     ISOLATE = 5
+    REPLACE = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of the table. `max_learners` travels with it, so that all members judge alike."""
+    """One change of the table. `max_learners` travels with it, so that all members judge alike. `new_id`: of a REPLACE."""
 
     kind: ChangeKind
     member_id: int
     peer_urls: tuple[str, ...] = ()
     is_learner: bool = False
     max_learners: int = 1
+    new_id: int = 0
 
 
 class Membership:
@@ -61,6 +64,13 @@ class Membership:
 
     def removed_ids(self) -> Iterable[int]:
         return self._removed.keys()
+
+    def successor(self, member_id: int) -> MemberInfo | None:
+        """Who took the place of a member that was replaced, and has not run yet."""
+        former = self._removed.get(member_id)
+        if former is None:
+            return None
+        return next((row for row in self._rows.values() if row.peer_urls == former.peer_urls and not row.name), None)
 
     def is_learner(self, member_id: int) -> bool:
         row = self._rows.get(member_id)
@@ -107,7 +117,9 @@ class Membership:
                 return MEMBER_NOT_FOUND
             if kind is ChangeKind.PROMOTE:
                 return None if row.is_learner else NOT_A_LEARNER
-            if kind is ChangeKind.REMOVE:
+            if kind is ChangeKind.REPLACE and (change.new_id in self._rows or self.is_removed(change.new_id)):
+                return MEMBER_EXISTS
+            if kind in (ChangeKind.REMOVE, ChangeKind.REPLACE):
                 return NOT_ENOUGH_STARTED if self.voters() == {member_id} else None
         elif row is not None or member_id in self._removed:
             return MEMBER_EXISTS if row is not None else MEMBER_NOT_FOUND
@@ -124,6 +136,9 @@ class Membership:
             rows[member_id] = MemberInfo(member_id, "", change.peer_urls, (), change.is_learner)
         elif change.kind is ChangeKind.REMOVE:
             self._removed[member_id] = rows.pop(member_id)
+        elif change.kind is ChangeKind.REPLACE:
+            former = self._removed[member_id] = rows.pop(member_id)
+            rows[change.new_id] = MemberInfo(change.new_id, "", former.peer_urls, (), former.is_learner)
         elif change.kind is ChangeKind.UPDATE:
             rows[member_id] = replace(rows[member_id], peer_urls=change.peer_urls)
         else:
@@ -159,14 +174,13 @@ def decode_info(data: bytes) -> MemberInfo:
 
 
 def encode_change(change: Change) -> bytes:
-    return codec.pack(
-        [int(change.kind), change.member_id, list(change.peer_urls), change.is_learner, change.max_learners]
-    )
+    fields = [int(change.kind), change.member_id, list(change.peer_urls), change.is_learner, change.max_learners]
+    return codec.pack([*fields, change.new_id] if change.new_id else fields)
 
 
 def decode_change(data: bytes) -> Change:
-    kind, member_id, peer_urls, is_learner, max_learners = codec.unpack(data)
-    return Change(ChangeKind(kind), member_id, tuple(peer_urls), is_learner, max_learners)
+    kind, member_id, peer_urls, is_learner, max_learners, *new_id = codec.unpack(data)
+    return Change(ChangeKind(kind), member_id, tuple(peer_urls), is_learner, max_learners, *new_id)
 
 
 def _row(info: MemberInfo) -> list[object]:

@@ -18,6 +18,7 @@ from random import Random
 
 from google.protobuf.message import DecodeError
 
+from kvstore.member import rescue
 from kvstore.member.bootstrap import MEMBERS
 from kvstore.member.envelope import HEADER_BYTES
 from kvstore.member.links import REMOVED, Link, SnapshotStream
@@ -49,10 +50,15 @@ class PeerTransport:
     """The Transport port over kvstore.rpc. Belongs to the running loop; `attach` the member before the first turn."""
 
     def __init__(self, cluster_id: int, member_id: int, snapshots: Snapshots, random: Random,
-                 ssl_context: ssl.SSLContext | None = None, is_quick: Callable[[bytes], bool] = lambda data: False) -> None:
-        """`is_quick`: whether a command takes so little time to apply that its followers may hear of it later."""
+                 ssl_context: ssl.SSLContext | None = None, is_quick: Callable[[bytes], bool] = lambda data: False,
+                 note_peers: Callable[[Sequence[str]], None] = lambda urls: None) -> None:
+        """`is_quick`: whether a command takes so little time to apply that its followers may hear of it later.
+
+        `note_peers` is told the URLs of the other members whenever the members change.
+        """
         self.member_id = member_id
         self._metadata = {"cluster-id": f"{cluster_id:x}", "member-id": f"{member_id:x}"}
+        self._note_peers = note_peers
         self._snapshots, self._random, self._ssl_context = snapshots, random, ssl_context
         self._loop = asyncio.get_running_loop()
         self._encoder = Encoder()
@@ -74,6 +80,7 @@ class PeerTransport:
             MESSAGES: Streaming(self._on_messages),
             SNAPSHOT: Streaming(self._on_snapshot),
             MEMBERS: Unary(self._on_members),
+            **rescue.routes(self._attached),
         }
 
     # The Transport port ------------------------------------------------------------------------------------------
@@ -159,6 +166,7 @@ class PeerTransport:
     def set_peers(self, peers: Sequence[MemberInfo]) -> None:
         """Open links to new members, close those to members that left."""
         wanted = {peer.member_id: peer for peer in peers if peer.member_id != self.member_id and peer.peer_urls}
+        self._note_peers([url for peer in wanted.values() for url in peer.peer_urls])
         for member_id in sorted(self._links.keys() - wanted.keys()):
             self._links.pop(member_id).close()
         for member_id, peer in wanted.items():

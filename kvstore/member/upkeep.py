@@ -7,7 +7,7 @@ compacted later: reads go on, nothing is lost.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from kvstore.member.config import MemberConfig
 from kvstore.member.membership import Membership, decode_membership
@@ -78,10 +78,15 @@ class Upkeep:
         if not self.commit():
             done(0, False)
             return
+        index, header, chunks = self.picture(raft, to, membership)
+        self._transport.send_snapshot(to, header, chunks, lambda complete: done(index, complete))
+
+    def picture(self, raft: Raft, to: int, membership: Membership) -> tuple[int, bytes, Iterator[bytes]]:
+        """The state as of the last commit: its index, the header that travels before it, its chunks."""
         mark = raft.log.mark(self.committed)
         header = encode_header(InstallSnapshot(raft.member_id, to, raft.term, mark), membership.encode())
         logger.info("member %x: sends a snapshot at %d to %x", raft.member_id, mark.index, to)
-        self._transport.send_snapshot(to, header, self._state.snapshot(), lambda complete: done(mark.index, complete))
+        return mark.index, header, self._state.snapshot()
 
     def expect(self, install: InstallSnapshot, membership: bytes) -> None:
         """All of a snapshot is here; the core decides whether it is needed."""

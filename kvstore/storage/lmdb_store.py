@@ -47,6 +47,8 @@ _HARDLY_ANY_BYTES = 2 << 20
 _PREFIX_BYTES = 511  # longest key of LMDB as it is commonly built
 _PAIR = struct.Struct(">II")  # length of the key's rest, length of the value
 
+DAMAGE = (lmdb.CorruptedError, lmdb.PageNotFoundError)  # raised by any use of a store whose pages are damaged
+
 _Bucket = list[tuple[bytes, bytes]]  # (rest of the key, value) in order
 
 
