@@ -2,7 +2,7 @@
 
     kv.py watch.py lease.py cluster.py maintenance.py auth.py     one service each; what is not here answers Unimplemented
     snapshot.py    Maintenance.Snapshot: etcd's own file format, streamed in slices of the loop
-    composed.py    what is made of the other services: lock.py election.py (their queue: turns.py), and
+    composed.py    what is made of the other services: lock.py election.py (their queue: turns.py), reflection.py, and
     gateway.py     the JSON gateway (gateway_json.py);  local_call.py is how these ask the services, in their client's name
     health.py      gRPC health; over HTTP /health, /livez, /readyz, /version, /metrics (metrics.py)
     access.py      who asks (tokens.py, certificates), and whether he may; passwords.py hashes and compares

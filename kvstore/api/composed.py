@@ -1,4 +1,4 @@
-"""What is made of the other services: snapshots of the whole, locks, elections, and the JSON gateway over all of them."""
+"""What is made of the other services: locks, elections, the JSON gateway over all of them, and reflection, which tells of it."""
 
 from collections.abc import Awaitable
 
@@ -6,6 +6,7 @@ from kvstore.api.election import ElectionService
 from kvstore.api.gateway import Gateway
 from kvstore.api.local_call import Routes
 from kvstore.api.lock import LockService
+from kvstore.api.reflection import ReflectionService
 from kvstore.api.turns import Deletions
 from kvstore.mvcc.state import StateMachine
 from kvstore.rpc import Http1Request, Http1Response, Streaming, Unary
@@ -19,7 +20,12 @@ class Composed:
     def __init__(self, routes: Routes, state: StateMachine) -> None:
         deletions = Deletions(state)
         lock, election = LockService(routes, deletions), ElectionService(routes, deletions, state)
-        self._routes: dict[str, Unary | Streaming] = {**routes, **lock.routes(), **election.routes()}
+        self._routes: dict[str, Unary | Streaming] = {
+            **routes,
+            **lock.routes(),
+            **election.routes(),
+            **ReflectionService().routes(),
+        }
         self._gateway = Gateway(self._routes)
 
     def routes(self) -> dict[str, Unary | Streaming]:

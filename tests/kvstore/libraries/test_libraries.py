@@ -24,7 +24,9 @@ SCRIPTS = {
     "etcd3gw": "etcd3gw_scenario.py",
     "etcd3-py": "etcd3_py_scenario.py",
     "npm-etcd3": "npm_etcd3_scenario.cjs",
+    "grpc-checks": "grpc_scenario.py",
 }
+OF_ETCD = [name for name in SCRIPTS if name != "grpc-checks"]  # etcd has no reflection
 
 
 @contextmanager
@@ -59,7 +61,7 @@ def play(library: str, endpoint: str) -> dict[str, Any]:
     return seen
 
 
-@pytest.mark.parametrize("library", SCRIPTS)
+@pytest.mark.parametrize("library", OF_ETCD)
 def test_a_library_sees_what_it_sees_of_etcd(library: str, tmp_path: Path) -> None:
     if not (TOOLS / f"library-{library}").exists():
         pytest.skip(f"{library} could not be fetched (make tools)")
@@ -74,3 +76,19 @@ def test_a_library_sees_what_it_sees_of_etcd(library: str, tmp_path: Path) -> No
     assert {step: ours[step] for step in ours if ours[step] != theirs[step]} == {
         step: theirs[step] for step in ours if ours[step] != theirs[step]
     }
+
+
+def test_grpcs_own_reflection_and_health_clients_need_none_of_our_files(tmp_path: Path) -> None:
+    if not (TOOLS / "library-grpc-checks").exists():
+        pytest.skip("grpcio-reflection could not be fetched (make tools)")
+    with running_ours(tmp_path) as endpoint:
+        seen = play("grpc-checks", endpoint)
+    assert {"etcdserverpb.KV", "v3lockpb.Lock", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"} < set(
+        seen["services"]
+    )
+    assert (seen["put"], seen["range"]) == (2, ["1"])
+    assert "DeleteRange" in seen["every method"]["etcdserverpb.KV"]
+    assert seen["unknown symbol"][0] == "KeyError"
+    serving, unknown_service = 1, 3
+    assert (seen["check"], seen["watch"], seen["watch of what is unknown"]) == (serving, serving, unknown_service)
+    assert seen["check of what is unknown"] == ["_InactiveRpcError", "unknown service"]
