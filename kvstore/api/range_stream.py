@@ -8,7 +8,8 @@ from kvstore.api.node import Node
 from kvstore.api.slices import Slices, Steps
 from kvstore.mvcc import checks, wire
 from kvstore.mvcc.errors import Failure
-from kvstore.mvcc.ranges import Pieces, Tail, is_in_key_order
+from kvstore.mvcc.long_ranges import Pieces, Tail
+from kvstore.mvcc.ranges import is_in_key_order
 from kvstore.pb.rpc_pb2 import RangeRequest
 from kvstore.rpc import Call, Code
 

@@ -6,7 +6,7 @@ from kvstore.mvcc import layout
 from kvstore.pb.kv_pb2 import KeyValue
 from kvstore.storage.port import View
 
-__all__ = ["changed_since", "version_at", "written_at"]
+__all__ = ["changed_since", "names_changed_since", "version_at", "written_at"]
 
 MAX_EVENTS_READ_BACK = 10_000  # beyond it, looking at every key of the range is cheaper than reading the events
 
@@ -30,27 +30,33 @@ def written_at(view: View, key: bytes, revision: int) -> bytes | None:
 def changed_since(
     view: View, start: bytes, end: bytes | None, revision: int, newest: int
 ) -> dict[bytes, bytes | None]:
-    """Return the keys of the range that changed after `revision`, each with its version as of then (None: not alive).
+    """Return the keys of the range that changed after `revision`, each with its version as of then (None: not alive)."""
+    names = {key for key in names_changed_since(view, start, end, revision, newest) if key is not None}
+    return {key: version_at(view, key, revision) for key in names}
+
+
+def names_changed_since(
+    view: View, start: bytes, end: bytes | None, revision: int, newest: int
+) -> Iterator[bytes | None]:
+    """Yield the keys of the range that changed after `revision`, some twice; None for a row that names none.
 
     `newest` is the store's revision: when few revisions lie between, their events name the keys; else every key and
     every superseded version of the range is looked at.
     """
     names = _named_by_events if newest - revision <= MAX_EVENTS_READ_BACK else _found_by_search
-    return {key: version_at(view, key, revision) for key in set(names(view, start, end, revision))}
+    return names(view, start, end, revision)
 
 
-def _named_by_events(view: View, start: bytes, end: bytes | None, revision: int) -> Iterator[bytes]:
+def _named_by_events(view: View, start: bytes, end: bytes | None, revision: int) -> Iterator[bytes | None]:
     for _, stored in view.scan(layout.EVENTS, layout.revision_key(revision + 1)):
         key = stored[1:]
-        if start <= key and (end is None or key < end):
-            yield key
+        yield key if start <= key and (end is None or key < end) else None
 
 
-def _found_by_search(view: View, start: bytes, end: bytes | None, revision: int) -> Iterator[bytes]:
+def _found_by_search(view: View, start: bytes, end: bytes | None, revision: int) -> Iterator[bytes | None]:
     for key, stored in view.scan(layout.CURRENT, start, end):
-        if KeyValue.FromString(stored).mod_revision > revision:
-            yield key
+        yield key if KeyValue.FromString(stored).mod_revision > revision else None
     last = None if end is None else layout.escape(end)
     for stored in view.keys(layout.HISTORY, layout.escape(start), last):
-        if layout.history_revision(stored) > revision:
-            yield layout.unescape(layout.history_owner(stored))
+        is_later = layout.history_revision(stored) > revision
+        yield layout.unescape(layout.history_owner(stored)) if is_later else None

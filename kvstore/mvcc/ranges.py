@@ -3,7 +3,7 @@
 Stored bytes go into the answer as they are; a KeyValue is decoded only where a filter or an order looks into it.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
@@ -15,11 +15,21 @@ from kvstore.mvcc.history import changed_since, version_at
 from kvstore.mvcc.working import Working
 from kvstore.pb.kv_pb2 import KeyValue
 from kvstore.pb.rpc_pb2 import RangeRequest
-from kvstore.storage.port import View
 
-__all__ = ["Found", "Pieces", "Tail", "find", "find_if_short", "is_in_key_order", "read_in_pieces", "read_range"]
+__all__ = [
+    "SORT_VALUES",
+    "Found",
+    "find",
+    "is_cut_early",
+    "is_filtered",
+    "is_in_key_order",
+    "is_long",
+    "read_range",
+    "within_revisions",
+    "without_value",
+]
 
-_SORT_VALUES: dict[int, Callable[[KeyValue], Any]] = {
+SORT_VALUES: dict[int, Callable[[KeyValue], Any]] = {
     RangeRequest.VERSION: lambda pair: pair.version,
     RangeRequest.CREATE: lambda pair: pair.create_revision,
     RangeRequest.MOD: lambda pair: pair.mod_revision,
@@ -28,17 +38,6 @@ _SORT_VALUES: dict[int, Callable[[KeyValue], Any]] = {
 
 
 SHORT_KEYS = 500  # about a millisecond
-PIECE_KEYS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """What ends an answer that was read in pieces."""
-
-    encoded: bytes
-
-
-Pieces = Generator[bytes | Tail, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def find(working: Working, request: RangeRequest) -> Found | Failure:
         return errors.COMPACTED
     past = 0 < revision < working.seen_revision
     key, range_end = request.key, request.range_end
-    if not range_end and not _filtered(request):
+    if not range_end and not is_filtered(request):
         return _find_one(working, key, revision if past else 0, request)
     start, end = layout.bounds(key, range_end)
     if past:
@@ -88,44 +87,25 @@ def is_in_key_order(request: RangeRequest) -> bool:
         request.range_end
         and request.revision <= 0
         and not request.count_only
-        and not _filtered(request)
+        and not is_filtered(request)
         and request.sort_target == RangeRequest.KEY
         and request.sort_order != RangeRequest.DESCEND
     )
 
 
-def find_if_short(working: Working, request: RangeRequest) -> Found | None:
-    """Answer a range `is_in_key_order`; None when it holds so many keys that it is better answered in pieces."""
-    if 0 < request.limit <= SHORT_KEYS:
-        return _find_newest(working, *layout.bounds(request.key, request.range_end), request)
+def is_long(working: Working, request: RangeRequest) -> bool:
+    """Tell whether a range is better answered in pieces, because it holds many keys or so much has changed since."""
+    if not request.range_end:
+        return False
+    if 0 < request.revision < working.seen_revision - SHORT_KEYS:
+        return True
     start, end = layout.bounds(request.key, request.range_end)
-    pairs = [pair for _, pair in islice(working.transaction.scan(layout.CURRENT, start, end), SHORT_KEYS + 1)]
-    return None if len(pairs) > SHORT_KEYS else _arrange(pairs, request)
+    keys = working.transaction.keys(layout.CURRENT, start, end)
+    return next(islice(keys, SHORT_KEYS, None), None) is not None
 
 
-def read_in_pieces(view: View, request: RangeRequest) -> Pieces:
-    """Yield a range `is_in_key_order` as encoded RangeResponse.kvs, PIECE_KEYS or so at a time (b"" when past the limit).
-
-    The last item is the rest of the RangeResponse: more and count.
-    """
-    start, end = layout.bounds(request.key, request.range_end)
-    count, piece = 0, list[bytes]()
-    limit = request.limit if request.limit > 0 else None
-    for _, pair in view.scan(layout.CURRENT, start, end):
-        count += 1
-        if limit is None or count <= limit:
-            shown = _without_value(pair) if request.keys_only else pair
-            piece += (b"\x12", wire.varint(len(shown)), shown)
-        if not count % PIECE_KEYS:
-            yield b"".join(piece)
-            piece = []
-    if piece:
-        yield b"".join(piece)
-    more = b"\x18\x01" if limit is not None and count > limit else b""
-    yield Tail(more + (b"\x20" + wire.varint(count) if count else b""))
-
-
-def _filtered(request: RangeRequest) -> bool:
+def is_filtered(request: RangeRequest) -> bool:
+    """Tell whether revisions leave some keys out of an answer."""
     return bool(
         request.min_mod_revision
         or request.max_mod_revision
@@ -143,7 +123,7 @@ def _find_one(working: Working, key: bytes, past_revision: int, request: RangeRe
         return Found([], 0, False)
     if request.count_only:
         return Found([], 1, False)
-    return Found([_without_value(pair)] if request.keys_only else [pair], 1, False)
+    return Found([without_value(pair)] if request.keys_only else [pair], 1, False)
 
 
 def _find_newest(working: Working, start: bytes, end: bytes | None, request: RangeRequest) -> Found:
@@ -152,7 +132,7 @@ def _find_newest(working: Working, start: bytes, end: bytes | None, request: Ran
         return Found([], transaction.count(layout.CURRENT, start, end), False)
     backward = request.sort_order == RangeRequest.DESCEND and request.sort_target == RangeRequest.KEY
     pairs = (pair for _, pair in transaction.scan(layout.CURRENT, start, end, reverse=backward))
-    if not _cut_early(request):
+    if not is_cut_early(request):
         return _arrange(list(pairs), request)
     taken = list(islice(pairs, request.limit + 1))
     count = len(taken) if len(taken) <= request.limit else transaction.count(layout.CURRENT, start, end)
@@ -163,7 +143,7 @@ def _find_past(working: Working, start: bytes, end: bytes | None, request: Range
     changed = changed_since(working.transaction, start, end, request.revision, working.seen_revision)
     backward = request.sort_order == RangeRequest.DESCEND and request.sort_target == RangeRequest.KEY
     transaction = working.transaction
-    if request.count_only or _cut_early(request):
+    if request.count_only or is_cut_early(request):
         unchanged = transaction.count(layout.CURRENT, start, end) - sum(
             transaction.get(layout.CURRENT, key) is not None for key in changed
         )
@@ -184,21 +164,21 @@ def _past_pairs(
         yield pair
 
 
-def _cut_early(request: RangeRequest) -> bool:
+def is_cut_early(request: RangeRequest) -> bool:
     """Whether the limit may cut the scan: what is taken first is what the answer shows first.
 
     Without an order but with a target other than the key, etcd cuts in key order and sorts what is left.
     """
     by_key = request.sort_target == RangeRequest.KEY or request.sort_order == RangeRequest.NONE
-    return request.limit > 0 and by_key and not _filtered(request)
+    return request.limit > 0 and by_key and not is_filtered(request)
 
 
 def _arrange(pairs: list[bytes], request: RangeRequest, count: int | None = None) -> Found:
     """Filter, sort, cut and strip `pairs`, which are in key order (backward when that is what was asked)."""
     total = len(pairs) if count is None else count
-    if _filtered(request):
-        pairs = list(_within_revisions(pairs, request))
-    value_of = _SORT_VALUES.get(request.sort_target)
+    if is_filtered(request):
+        pairs = [pair for pair in pairs if within_revisions(pair, request)]
+    value_of = SORT_VALUES.get(request.sort_target)
     if value_of is not None:
         decoded = [(value_of(KeyValue.FromString(pair)), pair) for pair in pairs]
         decoded.sort(key=lambda item: item[0], reverse=request.sort_order == RangeRequest.DESCEND)
@@ -207,21 +187,23 @@ def _arrange(pairs: list[bytes], request: RangeRequest, count: int | None = None
     if more:
         pairs = pairs[: request.limit]
     if request.keys_only:
-        pairs = [_without_value(pair) for pair in pairs]
+        pairs = [without_value(pair) for pair in pairs]
     return Found(pairs, total, more)
 
 
-def _within_revisions(pairs: Iterable[bytes], request: RangeRequest) -> Iterator[bytes]:
-    unbounded = 1 << 63
-    max_mod, max_create = request.max_mod_revision or unbounded, request.max_create_revision or unbounded
-    min_mod, min_create = request.min_mod_revision or -unbounded, request.min_create_revision or -unbounded
-    for encoded in pairs:
-        pair = KeyValue.FromString(encoded)
-        if min_mod <= pair.mod_revision <= max_mod and min_create <= pair.create_revision <= max_create:
-            yield encoded
+def within_revisions(encoded: bytes, request: RangeRequest) -> bool:
+    """Tell whether a KeyValue passes the filters of a request."""
+    pair = KeyValue.FromString(encoded)
+    return (
+        request.min_mod_revision <= pair.mod_revision
+        and request.min_create_revision <= pair.create_revision
+        and (not request.max_mod_revision or pair.mod_revision <= request.max_mod_revision)
+        and (not request.max_create_revision or pair.create_revision <= request.max_create_revision)
+    )
 
 
-def _without_value(encoded: bytes) -> bytes:
+def without_value(encoded: bytes) -> bytes:
+    """Return a KeyValue as keys_only shows it."""
     pair = KeyValue.FromString(encoded)
     pair.ClearField("value")
     return pair.SerializeToString()

@@ -16,7 +16,8 @@ from kvstore.mvcc import alarms, auth, commands, compaction, errors, events, lay
 from kvstore.mvcc.errors import Failure
 from kvstore.mvcc.hashing import HashSteps, hash_everything, hash_key_values
 from kvstore.mvcc.leases import LeaseRecord
-from kvstore.mvcc.ranges import Found, Pieces, find, find_if_short, is_in_key_order, read_in_pieces
+from kvstore.mvcc.long_ranges import Pieces, read_in_pieces
+from kvstore.mvcc.ranges import Found, find, is_long
 from kvstore.mvcc.txns import run_txn
 from kvstore.mvcc.working import Alarm, Change, Outcome, Turn, Working
 from kvstore.pb.auth_pb2 import User
@@ -286,15 +287,14 @@ class StateMachine:
 
     def range_or_pieces(self, request: RangeRequest) -> Found | Failure | Pieces:
         """Answer a Range that has passed `checks.check_range`, or return `range_pieces` where that would take long."""
-        if not is_in_key_order(request):
-            return find(self._working, request)
-        found = find_if_short(self._working, request)
-        return found if found is not None else self.range_pieces(request)
+        if 0 < request.revision < self._working.compacted or request.revision > self._working.revision:
+            return find(self._working, request)  # that is refused
+        return self.range_pieces(request) if is_long(self._working, request) else find(self._working, request)
 
     def range_pieces(self, request: RangeRequest) -> Pieces:
-        """Return the answer to a range `is_in_key_order` piece by piece, as of now, from a view of its own."""
-        assert is_in_key_order(request), "an order or a revision that needs the whole range"
-        return _closing(self.view(), lambda view: read_in_pieces(view, request))
+        """Return the answer to a range whose revision can be read piece by piece, as of now, from a view of its own."""
+        newest = self.revision
+        return _closing(self.view(), lambda view: read_in_pieces(view, request, newest))
 
     def read_txn(self, request: TxnRequest) -> Outcome:
         """Run a Txn that `checks.is_read_only`."""

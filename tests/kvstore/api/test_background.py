@@ -178,14 +178,18 @@ def fill(server: FakeServer, count: int) -> None:
 
 async def test_a_large_range_is_what_a_small_one_would_be_and_does_not_see_later_puts(served: FakeServer) -> None:
     fill(served, 2500)
-    for options in ({}, {"limit": 700}, {"limit": 2500}, {"keys_only": True}, {"serializable": True}):
+    plain: list[dict[str, Any]] = [{}, {"limit": 700}, {"limit": 2500}, {"keys_only": True}, {"serializable": True}]
+    descending, by_value = {"sort_order": 2}, {"sort_order": 1, "sort_target": rpc.RangeRequest.VALUE}
+    odd = [{"count_only": True}, {"limit": 3}, descending, {**descending, "limit": 3}, by_value, {**by_value, "limit": 3}]
+    past = [{**options, "revision": 1800} for options in (*odd, {"min_mod_revision": 1700})]
+    for options in (*plain, *odd, {"max_mod_revision": 2400}, *past):
         fields: dict[str, Any] = {"key": b"k", "range_end": b"l", **options}
         request = rpc.RangeRequest(**fields)
         asked = asyncio.create_task(call(served.channel, "KV/Range", request))
         await call(served.channel, "KV/Put", rpc.PutRequest(key=b"k999999"))
         await call(served.channel, "KV/DeleteRange", rpc.DeleteRangeRequest(key=b"k999999"))
         answer = await asked
-        expected = served.state.range(rpc.RangeRequest(revision=answer.header.revision, **fields))
+        expected = served.state.range(rpc.RangeRequest(**{"revision": answer.header.revision, **fields}))
         assert isinstance(expected, Found)
         assert (answer.count, answer.more) == (expected.count, expected.more)
         assert [one.SerializeToString() for one in answer.kvs] == expected.pairs
