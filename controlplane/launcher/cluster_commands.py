@@ -165,9 +165,16 @@ def print_welcome(directory: DataDirectory, plan: Plan, seconds: float) -> None:
         f"  export KUBECONFIG={directory.kubeconfig()}\n"
         f"  {kubectl} get nodes\n"
         f"  {kubectl} apply -f examples/guestbook/\n"
-        f"  ETCDCTL_API=3 etcdctl --endpoints {','.join(plan.store_endpoints)} endpoint status -w table\n\n"
+        f"  {etcdctl(directory, plan)} endpoint status -w table\n\n"
         "  pilothouse status | logs COMPONENT -f | stop COMPONENT | start COMPONENT | down"
     )
+
+
+def etcdctl(directory: DataDirectory, plan: Plan) -> str:
+    """Return the words that begin an etcdctl command against the cluster's store."""
+    if plan.store_tls and not plan.etcd_endpoints:
+        return f". {directory.pki / 'etcd' / 'etcdctl.env'} && etcdctl"
+    return f"ETCDCTL_API=3 etcdctl --endpoints {','.join(plan.store_endpoints)}"
 
 
 def wait_for_nodes(directory: DataDirectory, plan: Plan) -> None:

@@ -1,7 +1,9 @@
 """Each component's configuration, from the plan of the cluster and its data directory."""
 
 import os
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from controlplane.launcher.plan import KUBELET_PORT, LOOPBACK, AnyPlan, Component, Plan
 from controlplane.launcher.state import DataDirectory, LauncherError, start_time_of
@@ -30,10 +32,9 @@ CLUSTER_NAME = "pilothouse"
 def member(directory: DataDirectory, plan: AnyPlan, component: Component) -> "MemberConfig":
     from kvstore.member.config import MemberConfig
 
-    def url(port: int) -> str:
-        return f"http://{LOOPBACK}:{port}"
-
+    url = plan.store_url
     client_url, peer_url = url(plan.client_port(component.index)), url(plan.peer_port(component.index))
+    files = store_files(directory, "member") if isinstance(plan, Plan) and plan.store_tls else None
     return MemberConfig(
         name=component.name,
         data_dir=directory.path / "kv" / component.name,
@@ -42,7 +43,33 @@ def member(directory: DataDirectory, plan: AnyPlan, component: Component) -> "Me
         listen_peer_urls=(peer_url,),
         initial_advertise_peer_urls=(peer_url,),
         initial_cluster=tuple((f"kv-{index}", url(plan.peer_port(index))) for index in range(plan.member_count)),
+        **(_member_tls(files) if files is not None else {}),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFiles:
+    """One party's certificate of the store's own authority, which signs nobody else: no node's certificate opens it."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+def store_files(directory: DataDirectory, party: str) -> StoreFiles:
+    folder = directory.pki / "etcd"
+    return StoreFiles(folder / "ca.crt", folder / f"{party}.crt", folder / f"{party}.key")
+
+
+def _member_tls(files: StoreFiles) -> "dict[str, Any]":
+    """Clients and peers alike must show a certificate."""
+    given: dict[str, Any] = {}
+    for prefix in ("", "peer_"):
+        given[f"{prefix}cert_file"] = str(files.certificate)
+        given[f"{prefix}key_file"] = str(files.key)
+        given[f"{prefix}trusted_ca_file"] = str(files.authority)
+        given[f"{prefix}client_cert_auth"] = True
+    return given
 
 
 def loadbalancer(directory: DataDirectory, plan: Plan, component: Component) -> "LoadBalancerConfig":
@@ -60,6 +87,7 @@ def apiserver(directory: DataDirectory, plan: Plan, component: Component) -> "Ap
     from controlplane.apiserver import ApiServerConfig
 
     pki = directory.pki
+    store = store_files(directory, "apiserver") if plan.store_tls and not plan.etcd_endpoints else None
     return ApiServerConfig(
         tls_cert_file=pki / "apiserver.crt",
         tls_private_key_file=pki / "apiserver.key",
@@ -68,6 +96,9 @@ def apiserver(directory: DataDirectory, plan: Plan, component: Component) -> "Ap
         secure_port=component.port,
         encryption_provider_config=pki / "encryption.yaml",
         etcd_servers=rotated(plan.store_endpoints, component.index),
+        etcd_cafile=store.authority if store is not None else None,
+        etcd_certfile=store.certificate if store is not None else None,
+        etcd_keyfile=store.key if store is not None else None,
         service_account_key_files=(pki / "sa.pub",),
         service_account_signing_key_file=pki / "sa.key",
         service_cluster_ip_range=plan.service_range,

@@ -1,6 +1,7 @@
 """Certificates and kubeconfigs, made at the first start and kept.
 
-One authority signs the API servers, the kubelets and every client. Keys are EC P-256; service account tokens are signed with a
+One authority signs the API servers, the kubelets and every client; another one, in `pki/etcd/`, the members of the store and
+who may speak with them. Keys are EC P-256; service account tokens are signed with a
 key of their own. The clock and the serial numbers come from the launcher, the one room that may read them.
 """
 
@@ -9,6 +10,7 @@ import datetime
 import ipaddress
 import json
 import os
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ from controlplane.launcher.state import DataDirectory
 AUTHORITY_YEARS = 10
 CERTIFICATE_YEARS = 2
 RENEW_BEFORE_DAYS = 90
+ENVIRONMENT_FILE = "etcdctl.env"
 ENCRYPTION_FILE = "encryption.yaml"
 ENCRYPTION_KEY_BYTES = 32
 
@@ -73,10 +76,19 @@ def node_identity(name: str, address: str) -> Identity:
     return Identity(name, f"system:node:{name}", ("system:nodes",), (name, address))
 
 
-class Authority:
-    """A certificate authority of the cluster in `pki/NAME.crt` and `pki/NAME.key`."""
+# Of the store's authority. An administrator's etcdctl uses `admin`.
+STORE_PARTIES = (
+    Identity("member", "pilothouse-store", (), ("localhost", LOOPBACK)),
+    Identity("apiserver", "kube-apiserver-etcd-client"),
+    Identity("admin", "pilothouse-store-admin"),
+)
 
-    def __init__(self, folder: Path, name: str = "ca") -> None:
+
+class Authority:
+    """A certificate authority in `NAME.crt` and `NAME.key` of a folder."""
+
+    def __init__(self, folder: Path, name: str = "ca", common_name: str = "") -> None:
+        self.common_name = common_name or f"pilothouse-{name}"
         self.folder = folder
         self.name = name
         self.now = datetime.datetime.now(datetime.UTC)
@@ -89,7 +101,7 @@ class Authority:
             write(path, self.certificate.public_bytes(serialization.Encoding.PEM))
 
     def self_signed(self) -> x509.Certificate:
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"pilothouse-{self.name}")])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.common_name)])
         usage = x509.KeyUsage(
             digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
             data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
@@ -207,6 +219,23 @@ def encryption_configuration(secret: bytes) -> str:
     return json.dumps(document, indent=2)
 
 
+def ensure_store_pki(folder: Path, plan: Plan) -> None:
+    """Make what the store's members and clients show each other, and the environment in which etcdctl finds it."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    authority = Authority(folder, common_name="pilothouse-store-ca")
+    for identity in STORE_PARTIES:
+        authority.ensure(identity)
+    environment = {
+        "ETCDCTL_API": "3",
+        "ETCDCTL_ENDPOINTS": ",".join(plan.store_endpoints),
+        "ETCDCTL_CACERT": folder / "ca.crt",
+        "ETCDCTL_CERT": folder / "admin.crt",
+        "ETCDCTL_KEY": folder / "admin.key",
+    }
+    lines = [f"export {name}={shlex.quote(str(value))}\n" for name, value in environment.items()]
+    write(folder / ENVIRONMENT_FILE, "".join(lines).encode())
+
+
 def ensure_pki(directory: DataDirectory, plan: Plan) -> None:
     """Make what is missing in `pki/` and `kubeconfig/`; what is there and good stays."""
     folder = directory.pki
@@ -217,6 +246,8 @@ def ensure_pki(directory: DataDirectory, plan: Plan) -> None:
     if not (folder / ENCRYPTION_FILE).exists():
         write(folder / ENCRYPTION_FILE, encryption_configuration(os.urandom(ENCRYPTION_KEY_BYTES)).encode())
     Authority(folder, FRONT_PROXY_AUTHORITY).ensure(FRONT_PROXY)
+    if plan.store_tls and not plan.etcd_endpoints:
+        ensure_store_pki(folder / "etcd", plan)
     for identity in identities(plan):
         authority.ensure(identity)
         if identity.file == "apiserver":

@@ -45,6 +45,7 @@ class Plan:
     base_port: int = 6443
     simulated_nodes: int = 0
     etcd_endpoints: str = ""  # comma-separated; empty: members of our own
+    store_tls: bool = True  # clusters that an older version made keep their members' plain addresses
 
     def __post_init__(self) -> None:
         if not 1 <= self.masters <= MAX_MASTERS:
@@ -102,7 +103,10 @@ class Plan:
     def store_endpoints(self) -> tuple[str, ...]:
         if self.etcd_endpoints:
             return tuple(endpoint.strip() for endpoint in self.etcd_endpoints.split(","))
-        return tuple(f"http://{LOOPBACK}:{self.client_port(index)}" for index in range(self.masters))
+        return tuple(self.store_url(self.client_port(index)) for index in range(self.masters))
+
+    def store_url(self, port: int) -> str:
+        return f"{'https' if self.store_tls else 'http'}://{LOOPBACK}:{port}"
 
     def components(self) -> Iterator[Component]:
         """Yield every process in the order of starting."""
@@ -153,7 +157,10 @@ class StorePlan:
 
     @property
     def store_endpoints(self) -> tuple[str, ...]:
-        return tuple(f"http://{LOOPBACK}:{self.client_port(index)}" for index in range(self.members))
+        return tuple(self.store_url(self.client_port(index)) for index in range(self.members))
+
+    def store_url(self, port: int) -> str:
+        return f"http://{LOOPBACK}:{port}"
 
     def components(self) -> Iterator[Component]:
         for index in range(self.members):
@@ -174,6 +181,8 @@ AnyPlan = Plan | StorePlan
 def plan_from_document(document: dict[str, Any]) -> AnyPlan:
     """The inverse of `to_document`; raise LauncherError for a document that is not ours."""
     fields = dict(document)
+    if fields.get("kind") == "cluster":
+        fields.setdefault("store_tls", False)
     kinds: dict[str, type[Plan] | type[StorePlan]] = {"cluster": Plan, "store": StorePlan}
     made = kinds.get(fields.pop("kind", ""))
     if made is None:

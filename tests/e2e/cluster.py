@@ -139,8 +139,11 @@ class Cluster:
 
         from kvstore.pb import rpc_pb2
 
+        folder = self.data_dir / "pki" / "etcd"
+        files = [(folder / name).read_bytes() for name in ("ca.crt", "admin.key", "admin.crt")]
+        credentials = grpc.ssl_channel_credentials(*files)
         for name, endpoint in self.members():
-            with grpc.insecure_channel(endpoint.removeprefix("http://")) as channel:
+            with grpc.secure_channel(endpoint.removeprefix("https://"), credentials) as channel:
                 call = channel.unary_unary(
                     "/etcdserverpb.Maintenance/Status",
                     request_serializer=rpc_pb2.StatusRequest.SerializeToString,

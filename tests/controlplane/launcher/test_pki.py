@@ -22,9 +22,10 @@ def directory(tmp_path: Path) -> DataDirectory:
 
 
 def test_a_second_start_keeps_every_certificate(directory: DataDirectory) -> None:
-    before = {path.name: path.read_bytes() for path in directory.pki.iterdir()}
+    before = {path: path.read_bytes() for path in directory.pki.rglob("*.*")}
     ensure_pki(directory, Plan(masters=1, nodes=1))
-    assert {path.name: path.read_bytes() for path in directory.pki.iterdir()} == before
+    assert {path: path.read_bytes() for path in directory.pki.rglob("*.*")} == before
+    assert any(path.parent.name == "etcd" for path in before)
 
 
 def test_a_server_certificate_is_renewed_when_its_hosts_change(directory: DataDirectory) -> None:
@@ -39,7 +40,7 @@ def test_users_and_groups_stand_in_the_subject(directory: DataDirectory) -> None
 
 
 def test_keys_are_for_their_owner_alone(directory: DataDirectory) -> None:
-    assert {path.stat().st_mode & 0o077 for path in directory.pki.glob("*.key")} == {0}
+    assert {path.stat().st_mode & 0o077 for path in directory.pki.rglob("*.key")} == {0}
 
 
 def test_the_key_of_the_store_is_for_its_owner_alone_and_kept(directory: DataDirectory) -> None:
@@ -78,3 +79,13 @@ def test_a_kubeconfig_carries_everything_inside(directory: DataDirectory) -> Non
     document = json.loads(directory.kubeconfig().read_text())
     assert document["clusters"][0]["cluster"]["server"] == "https://127.0.0.1:6443"
     assert set(document["users"][0]["user"]) == {"client-certificate-data", "client-key-data"}
+
+
+def test_nobody_of_the_cluster_is_known_to_the_store(directory: DataDirectory) -> None:
+    """The store has an authority of its own: with a node's certificate one reads no secret past the API."""
+    own = x509.load_pem_x509_certificate((directory.pki / "etcd" / "ca.crt").read_bytes())
+    for file in directory.pki.glob("*.crt"):
+        certificate = x509.load_pem_x509_certificate(file.read_bytes())
+        assert certificate.issuer != own.subject and certificate.public_key() != own.public_key()
+    for file in (directory.pki / "etcd").glob("*.crt"):
+        x509.load_pem_x509_certificate(file.read_bytes()).verify_directly_issued_by(own)

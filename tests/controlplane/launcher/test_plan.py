@@ -30,7 +30,9 @@ def test_a_plan_survives_its_document(plan: Plan | StorePlan) -> None:
     assert plan_from_document(plan.to_document()) == plan
 
 
-@pytest.mark.parametrize("options", [{"masters": 0}, {"masters": 10}, {"nodes": -1}, {"base_port": 80}, {"base_port": 65500}])
+@pytest.mark.parametrize(
+    "options", [{"masters": 0}, {"masters": 10}, {"nodes": -1}, {"base_port": 80}, {"base_port": 65500}]
+)
 def test_options_out_of_range_are_refused_by_name(options: dict[str, int]) -> None:
     with pytest.raises(LauncherError, match="--" + next(iter(options)).replace("_", "-")):
         Plan(**options)
@@ -40,3 +42,11 @@ def test_options_out_of_range_are_refused_by_name(options: dict[str, int]) -> No
 def test_a_document_of_another_version_is_refused(document: dict[str, object]) -> None:
     with pytest.raises(LauncherError, match="pilothouse reset"):
         plan_from_document(document)
+
+
+def test_a_cluster_of_an_older_version_keeps_its_plain_store() -> None:
+    document = Plan(masters=1).to_document()
+    del document["store_tls"]
+    kept = plan_from_document(document)
+    assert kept.store_endpoints[0].startswith("http://")
+    assert Plan(masters=1).store_endpoints[0].startswith("https://")
