@@ -3,7 +3,8 @@
 #   make install    .venv with the package            make lint       ruff, mypy, import contracts
 #   make up/down    three masters and three nodes     make bench      us and the peer in one sitting
 #   make test       what CI runs (under 15 minutes)   make chaos      faults on a real cluster
-#   make test-all   also the slow ones
+#   make test-all   also the slow ones                make native     machine code again, after an edit of kvstore
+#   make test-pure  the store's tests without machine code
 
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -14,10 +15,12 @@ BUILD_INPUTS := pyproject.toml setup.py proto/generate.py $(wildcard proto/kvsto
 UP_FLAGS ?=
 PYTEST_FLAGS ?=
 
-.PHONY: install dev up down status test test-all unit e2e lint bench chaos proto schema tools clean
+NATIVE_INPUTS := kvstore/compiled.py native/compile.py $(wildcard kvstore/raft/*.py kvstore/mvcc/*.py kvstore/rpc/*.py kvstore/member/*.py kvstore/api/*.py)
+.PHONY: install dev native up down status test test-all test-pure unit e2e lint bench chaos proto schema tools clean
 
 install: $(VENV)/.installed
-dev: $(VENV)/.dev
+dev: $(VENV)/.dev $(VENV)/.native
+native: dev
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -38,6 +41,11 @@ $(VENV)/.installed: $(VENV)/bin/python $(BUILD_INPUTS)
 $(VENV)/.dev: $(VENV)/.installed
 	@echo "installing what the tests need"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# Machine code of the store's hot modules as they are now; plain Python where there is no C compiler.
+$(VENV)/.native: $(VENV)/.dev $(NATIVE_INPUTS)
+	@$(BIN)/python -m native.compile
 	@touch $@
 
 up: install
@@ -63,6 +71,10 @@ test: unit e2e
 
 test-all: tools
 	@PILOTHOUSE_EXPLORE=1 $(BIN)/python -m pytest -m 'not benchmark' --timeout=1800 $(PYTEST_FLAGS)
+	@$(MAKE) test-pure
+
+test-pure: tools
+	@PILOTHOUSE_PURE=1 $(BIN)/python -m pytest -n 2 tests/kvstore tests/chaos $(PYTEST_FLAGS)
 
 lint: dev
 	@$(BIN)/ruff check .
@@ -85,4 +97,4 @@ schema:
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
-	@rm -f kvstore/pb/*_pb2.py kvstore/pb/*_pb2.pyi controlplane/objects/data/*.zlib
+	@rm -f kvstore/compiled.json kvstore/*/*.so kvstore/pb/*_pb2.py kvstore/pb/*_pb2.pyi controlplane/objects/data/*.zlib

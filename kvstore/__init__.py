@@ -4,4 +4,9 @@
     mvcc/      the replicated state, pure           member/    one member: all of it in one turn loop
     rpc/       gRPC over HTTP/2                     api/       etcd's services on a member
     client/    the Python client                    pb/        generated from proto/
+    compiled.py   which modules run as machine code
 """
+
+from kvstore import compiled
+
+compiled.choose()

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from kvstore import compiled
 from kvstore.api import CorruptionOptions, parse_retention
 from kvstore.config_file import read_config_file
 from kvstore.member.config import MemberConfig
@@ -139,6 +140,7 @@ def member(context: click.Context, /, **given: str | None) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    logger.info("the store is %s", compiled.build())
     if ignored:
         logger.warning("flags without effect here: %s", " ".join(ignored))
     metrics_urls = tuple(url for url in flags.pop("listen-metrics-urls", "").split(",") if url)

@@ -7,6 +7,8 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from kvstore import compiled
+
 settings.register_profile(
     "pilothouse",
     deadline=None,
@@ -16,3 +18,8 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("pilothouse")
+
+
+def pytest_report_header() -> str:
+    """Say which build of the store is tested."""
+    return f"kvstore: {compiled.build()}"

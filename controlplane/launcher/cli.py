@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from controlplane.launcher.state import LauncherError
+from kvstore import compiled
 
 VERSION = "0.1.0"
 
@@ -94,7 +95,9 @@ program = Main(
 )
 
 
-program = click.version_option(VERSION, prog_name="pilothouse")(program)
+program = click.version_option(
+    VERSION, prog_name="pilothouse", message=f"%(prog)s, version %(version)s\nkvstore: {compiled.build()}"
+)(program)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
+from kvstore import compiled
 from kvstore.api.node import SERVER_VERSION, Node
 from kvstore.api.watch import WatchService
 from kvstore.api.watch_hub import WatchHub
@@ -52,6 +53,8 @@ class Metrics:
         yield "etcd_server_proposals_pending", "gauge", "Proposals under way.", status.pending_proposals
         yield f'etcd_server_id{{server_id="{status.member_id:x}"}}', "gauge", "This member's id.", 1
         yield f'etcd_server_version{{server_version="{SERVER_VERSION}"}}', "gauge", "Version of the API.", 1
+        build = compiled.build().partition(" (")[0]
+        yield f'pilothouse_build_info{{kvstore="{build}"}}', "gauge", "Machine code or plain Python.", 1
         quota = self._node.limits.quota_backend_bytes
         yield "etcd_server_quota_backend_bytes", "gauge", "Quota of the store in bytes.", quota
 

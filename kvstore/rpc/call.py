@@ -84,16 +84,16 @@ class Call(Stream):
         "_head_sent",
         "_message",
         "_receiver",
+        "_server",
         "_slot",
         "_unfinished_bytes",
         "deadline",
         "head",
     )
 
-    connection: ServerConnection
-
     def __init__(self, connection: ServerConnection, stream_id: int, head: RequestHead) -> None:
         super().__init__(connection, stream_id)
+        self._server = connection
         self.head = head
         self.deadline: float | None = None
         self._slot: Slot | None = None
@@ -121,12 +121,12 @@ class Call(Stream):
     @property
     def peer(self) -> str:
         """`address:port` of the client."""
-        return self.connection.peer
+        return self._server.peer
 
     @property
     def client_certificate(self) -> bytes | None:
         """DER, when the client showed one that the server's TLS context verified."""
-        return self.connection.client_certificate
+        return self._server.client_certificate
 
     @property
     def is_open(self) -> bool:
@@ -192,7 +192,7 @@ class Call(Stream):
             return
         self._head_sent = True
         connection = self.connection
-        block = connection.take_header_prefix() + RESPONSE_HEAD
+        block = self._server.take_header_prefix() + RESPONSE_HEAD
         connection.emit(frames.header_frames(self.stream_id, block, False, connection.peer_frame_bytes))
 
     def finish(self, metadata: Mapping[str, str | bytes] | None = None) -> None:
@@ -202,7 +202,7 @@ class Call(Stream):
         if not self._head_sent:
             self.send_head()
         block = TRAILERS_OK + _encode_metadata(metadata) if metadata else TRAILERS_OK
-        self.write_trailers(self.connection.take_header_prefix() + block)
+        self.write_trailers(self._server.take_header_prefix() + block)
 
     def fail(self, code: int, text: str, metadata: Mapping[str, str | bytes] | None = None) -> None:
         """End the call with a status other than OK, after everything sent. `text` is shown to the client as it is."""
@@ -214,7 +214,7 @@ class Call(Stream):
         if not self._head_sent:
             self._head_sent = True
             block = RESPONSE_HEAD + block
-        self.write_trailers(self.connection.take_header_prefix() + block)
+        self.write_trailers(self._server.take_header_prefix() + block)
 
     def on_cancel(self, callback: Callable[[], None]) -> None:
         """Call once if the call ends without us (for unary handlers that wait; streaming ones have their receiver)."""

@@ -76,12 +76,11 @@ def interpret_response(fields: Fields) -> ResponseHead:
 class ClientCall(Stream):
     """One call that we made."""
 
-    __slots__ = ("_assembler", "_head", "_receiver", "_slot")
-
-    connection: ClientConnection
+    __slots__ = ("_assembler", "_client", "_head", "_receiver", "_slot")
 
     def __init__(self, connection: ClientConnection, stream_id: int, receiver: CallReceiver) -> None:
         super().__init__(connection, stream_id)
+        self._client = connection
         self._receiver: CallReceiver | None = receiver
         self._assembler: Assembler | None = None
         self._head: ResponseHead | None = None
@@ -106,7 +105,7 @@ class ClientCall(Stream):
 
     def set_deadline(self, deadline: float) -> None:
         """End the call with DeadlineExceeded when the loop's time passes `deadline`."""
-        self._slot = self.connection.add_deadline(self, deadline)
+        self._slot = self._client.add_deadline(self, deadline)
 
     def on_deadline(self) -> None:
         """The deadline passed."""
@@ -124,7 +123,7 @@ class ClientCall(Stream):
                 receiver.on_end(error)
             except Exception:
                 logger.exception("the receiver of a call raised at its end")
-            self.connection.on_call_ended()
+            self._client.on_call_ended()
 
     def on_head(self, head: ResponseHead, end_stream: bool) -> None:
         """A header block: informational, the response's head, or its trailers."""

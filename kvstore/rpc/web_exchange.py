@@ -24,12 +24,11 @@ logger = logging.getLogger("kvstore.rpc")
 class WebExchange(Stream):
     """One HTTP request and its answer."""
 
-    __slots__ = ("_body", "_handler", "_head", "_task")
-
-    connection: ServerConnection
+    __slots__ = ("_body", "_handler", "_head", "_server", "_task")
 
     def __init__(self, connection: ServerConnection, stream_id: int, head: RequestHead, handler: Http1Handler) -> None:
         super().__init__(connection, stream_id)
+        self._server = connection
         self._head = head
         self._handler = handler
         self._body = bytearray()
@@ -49,15 +48,14 @@ class WebExchange(Stream):
 
     def _answer(self) -> None:
         path, _, query = self._head.path.partition("?")
-        connection = self.connection
         request = Http1Request(
             method=self._head.web_method,
             path=path,
             query=query,
             headers=self._head.metadata,
             body=bytes(self._body),
-            peer=connection.peer,
-            client_certificate=connection.client_certificate,
+            peer=self._server.peer,
+            client_certificate=self._server.client_certificate,
         )
         try:
             answer = self._handler(request)
@@ -84,7 +82,7 @@ class WebExchange(Stream):
     def _begin(self, status: int, headers: dict[str, str], *, end: bool) -> None:
         fields = [encode_field(b":status", b"%d" % status)]
         fields += [encode_field(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        block = self.connection.take_header_prefix() + b"".join(fields)
+        block = self._server.take_header_prefix() + b"".join(fields)
         self.connection.emit(frames.header_frames(self.stream_id, block, end, self.connection.peer_frame_bytes))
         if end:
             self._close_local()
