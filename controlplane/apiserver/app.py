@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from controlplane.apiserver import negotiate, paths, request
+from controlplane.apiserver import deadline, negotiate, paths, request
 from controlplane.apiserver.aggregation import proxy as aggregated
 from controlplane.apiserver.authn.impersonation import impersonated
 from controlplane.apiserver.authn.user import User
@@ -19,6 +19,7 @@ from controlplane.apiserver.connection import Connection
 from controlplane.apiserver.context import Answer, ClientGone, Context, Header, Result, Stream, Upgraded
 from controlplane.apiserver.crd.definition import CustomResource
 from controlplane.apiserver.crd.view import VersionedStore, warn_deprecated
+from controlplane.apiserver.fairness.fairness import list_seats
 from controlplane.apiserver.services import Services
 from controlplane.apiserver.storage.backend import RevisionCompacted
 from controlplane.apiserver.subresources import SUBRESOURCES
@@ -30,6 +31,7 @@ Scope = dict[str, Any]
 Send = Callable[[Any], Awaitable[None]]
 
 _NOBODY: Final = User("")
+OUR_FAULT: Final = "this request made the server fail; its log tells why"  # no traceback, no values leave the server
 _BASE_HEADERS: Final = ((b"cache-control", b"no-cache, private"),)
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class App:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._deadlines = deadline.Deadlines(services.config.request_timeout_seconds)
 
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
         assert scope["type"] == "http", "WebSockets come as HTTP requests to upgrade"
@@ -84,17 +87,27 @@ class App:
 
     async def _guarded(self, context: Context) -> Result:
         """The result; every exception becomes a Status."""
+        task = asyncio.current_task()
+        assert task is not None
         try:
+            self._deadlines.begin(context, task, asyncio.get_running_loop())
             return await self._serve(context)
         except ApiError as error:
             return _failure(context, error)
         except RevisionCompacted:
             return _failure(context, status.expired("The resourceVersion for the provided list is too old."))
-        except (ClientGone, asyncio.CancelledError):
+        except asyncio.CancelledError:
+            if not context.is_late:
+                raise
+            task.uncancel()
+            return _failure(context, status.timeout(deadline.MESSAGE))
+        except ClientGone:
             raise
-        except Exception as error:
+        except Exception:
             logger.exception("%s %s failed", context.method, context.info.path.path)
-            return _failure(context, status.internal_error(f"{type(error).__name__}: {error}"))
+            return _failure(context, status.internal_error(OUR_FAULT))
+        finally:
+            self._deadlines.end(task)
 
     async def _serve(self, context: Context) -> Result:
         services = self._services
@@ -102,6 +115,26 @@ class App:
         context.user = await services.authenticator.authenticate(context, may_be_anonymous=open_path)
         if any(name.startswith(b"impersonate-") for name in context.headers):
             context.user = await impersonated(context)
+        flow = services.fairness.flow(context.user, context.info)
+        if flow is None:
+            return await self._permitted(context)
+        context.flow = flow
+        seats = 1 if context.info.verb != "list" else self._list_seats(context)
+        if not flow.level.try_enter(seats):
+            await services.fairness.wait(flow, seats)
+        flow.dispatched[0] += 1
+        try:
+            return await self._permitted(context)
+        finally:
+            flow.level.leave(seats)
+
+    def _list_seats(self, context: Context) -> int:
+        path = context.info.path
+        limit = context.query.get("limit", "0")
+        return list_seats(self._services.caches.count(path.group, path.resource), int(limit) if limit.isdigit() else 0)
+
+    async def _permitted(self, context: Context) -> Result:
+        services = self._services
         await services.authorizer.check(context)
         remote = services.aggregation.serving(context.info.path.path)
         if remote is not None:
@@ -183,6 +216,8 @@ def _headers(context: Context, result: Answer | Stream) -> list[Header]:
     if not any(name == b"cache-control" for name, _ in result.headers):
         headers.extend(_BASE_HEADERS)
     headers.extend(result.headers)
+    if context.flow is not None:
+        headers.extend(context.flow.headers)
     for text in context.warnings:
         escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ").replace("\r", " ")
         headers.append((b"warning", f'299 - "{escaped}"'.encode()))

@@ -15,6 +15,7 @@ from typing import Final
 from controlplane.apiserver.aggregation import trust
 from controlplane.apiserver.authz.bootstrap import policy
 from controlplane.apiserver.authz.reconcile import WITHDRAWN, is_ours, reconciled
+from controlplane.apiserver.fairness.objects import bootstrap as flow_control
 from controlplane.apiserver.registry.namespaces import NAME_LABEL
 from controlplane.apiserver.services import Services
 from controlplane.apiserver.storage import codec, layout
@@ -102,6 +103,7 @@ def _further_objects(services: Services) -> Iterator[tuple[Resource, Object]]:
         yield PRIORITY_CLASSES, _priority_class(name, value, description)
     yield SERVICE_CIDRS, _service_range(services)
     yield from policy()
+    yield from flow_control()
 
 
 async def create_if_absent(services: Services, resource: Resource, obj: Object) -> None:

@@ -80,6 +80,15 @@ _OPTIONS: Final = (
     click.option("--enable-admission-plugins", type=Words(), default="", help="Besides those on by default; commas."),
     click.option("--disable-admission-plugins", type=Words(), default="", help="Of those on by default; commas."),
     click.option("--admission-control-config-file", type=_FILE, help="AdmissionConfiguration: settings of plugins."),
+    click.option(
+        "--enable-priority-and-fairness/--no-enable-priority-and-fairness",
+        default=True,
+        show_default=True,
+        help="Queue requests by FlowSchemas; without it those over the limits are refused.",
+    ),
+    click.option("--max-requests-inflight", type=click.IntRange(1), default=400, show_default=True),
+    click.option("--max-mutating-requests-inflight", type=click.IntRange(1), default=200, show_default=True),
+    click.option("--request-timeout", type=Duration(), default="1m0s", show_default=True),
     click.option("--event-ttl", type=Duration(), default="1h0m0s", show_default=True),
     click.option(
         "--min-request-timeout", type=int, default=1800, show_default=True, help="Seconds that a watch lives."
@@ -109,6 +118,7 @@ def config_from(flags: dict[str, Any]) -> ApiServerConfig:
         "etcd_compaction_interval_seconds": flags.pop("etcd_compaction_interval"),
         "service_account_key_files": tuple(flags.pop("service_account_key_file")),
         "service_account_max_token_expiration_seconds": int(flags.pop("service_account_max_token_expiration")),
+        "request_timeout_seconds": flags.pop("request_timeout"),
         "event_ttl_seconds": int(flags.pop("event_ttl")),
         "min_request_timeout_seconds": flags.pop("min_request_timeout"),
         "shutdown_grace_seconds": flags.pop("shutdown_grace"),

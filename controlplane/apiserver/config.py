@@ -51,6 +51,10 @@ class ApiServerConfig:
     enable_admission_plugins: tuple[str, ...] = ()  # besides those that are on by default
     disable_admission_plugins: tuple[str, ...] = ()
     admission_control_config_file: Path | None = None  # AdmissionConfiguration
+    enable_priority_and_fairness: bool = True
+    max_requests_inflight: int = 400  # together with the next: the seats that priority levels share
+    max_mutating_requests_inflight: int = 200
+    request_timeout_seconds: float = 60.0  # of everything but watches and streams
     service_account_issuer: str = "https://kubernetes.default.svc.cluster.local"
     service_account_key_files: tuple[Path, ...] = ()  # public keys (or private ones) that verify tokens
     service_account_signing_key_file: Path | None = None

@@ -15,6 +15,7 @@ from controlplane.objects.kinds import Resource
 if TYPE_CHECKING:
     from controlplane.apiserver.authn.user import User
     from controlplane.apiserver.connection import Connection
+    from controlplane.apiserver.fairness.fairness import Flow
     from controlplane.apiserver.services import Services
 
 MAX_BODY_BYTES: Final = 3 * 1024 * 1024
@@ -72,6 +73,8 @@ class Context:
     connection: Connection
     audit_id: str
     warnings: list[str] = field(default_factory=list)
+    flow: Flow | None = None  # of priority and fairness, once the user is known
+    is_late: bool = False  # its time is over
 
     def header(self, name: bytes) -> str:
         """A header by its lower-case name; empty when absent."""

@@ -8,6 +8,7 @@ from typing import Final
 from controlplane.apiserver import health
 from controlplane.apiserver.context import Answer, Context, Result
 from controlplane.apiserver.discovery import version_info
+from controlplane.apiserver.fairness import dumps
 from controlplane.apiserver.mounts import discovery_answer, openapi_answer, served_groups
 from controlplane.objects import status
 
@@ -82,6 +83,8 @@ async def handle(context: Context) -> Result:
         raise status.method_not_allowed()
     if path in _EXACT:
         return await _EXACT[path](context)
+    if path.startswith(dumps.ROOT):
+        return await dumps.handle(context) or _NOT_FOUND
     if path.startswith(("/healthz", "/livez", "/readyz")):
         return await health.handle(context)
     if path.startswith(("/openapi/", "/apis")):  # what any server has answered of a definition is seen here too

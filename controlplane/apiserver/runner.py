@@ -16,6 +16,9 @@ from controlplane.apiserver.authn.tokens import Tokens
 from controlplane.apiserver.authz.authorizer import Authorizer
 from controlplane.apiserver.config import ApiServerConfig
 from controlplane.apiserver.environment import Environment
+from controlplane.apiserver.fairness import objects as flow_control
+from controlplane.apiserver.fairness.fairness import Fairness
+from controlplane.apiserver.fairness.inflight import InFlight
 from controlplane.apiserver.http import HttpServer, tls_context
 from controlplane.apiserver.metrics import Metrics
 from controlplane.apiserver.nodemetrics.definitions import with_metrics
@@ -28,6 +31,7 @@ from controlplane.objects.scheme import Scheme
 from controlplane.objects.status import ApiError
 
 RETRY_SECONDS: Final = 0.2
+QUEUED_PART: Final = 4  # of its time a request may wait in a queue: one of so many parts
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +75,7 @@ def build(config: ApiServerConfig, backend: Backend, environment: Environment) -
         config.service_account_key_files,
         config.service_account_signing_key_file,
     )
-    return Services(
+    services = Services(
         config=config,
         environment=environment,
         scheme=with_metrics(Scheme.load()),
@@ -82,8 +86,18 @@ def build(config: ApiServerConfig, backend: Backend, environment: Environment) -
         authorizer=Authorizer.of(config, caches, store),
         metrics=Metrics(),
         upstreams=Upstreams(config),
+        fairness=_fairness(config),
         admission_settings=admission.settings(read_admission(admission_file)) if admission_file else {},
     )
+    services.metrics.registry.register(services.fairness)
+    return services
+
+
+def _fairness(config: ApiServerConfig) -> Fairness:
+    reading, mutating = config.max_requests_inflight, config.max_mutating_requests_inflight
+    if not config.enable_priority_and_fairness:
+        return InFlight(reading, mutating)
+    return Fairness(reading + mutating, config.request_timeout_seconds / QUEUED_PART)
 
 
 async def _until_done(what: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -128,6 +142,9 @@ async def run(
         asyncio.create_task(services.custom.run(services), name="custom resources"),
     ]
     background.extend(_reloading(services))
+    if config.enable_priority_and_fairness:
+        following = _until_done("priority and fairness", lambda: flow_control.follow(services))
+        background.append(asyncio.create_task(following, name="priority and fairness"))
     try:
         await _stopped_or_failed(stop, background)
     finally:

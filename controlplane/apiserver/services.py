@@ -10,6 +10,7 @@ from controlplane.apiserver.aggregation.registrations import Registrations
 from controlplane.apiserver.config import ApiServerConfig
 from controlplane.apiserver.crd.manager import CustomResources
 from controlplane.apiserver.environment import Environment
+from controlplane.apiserver.fairness.fairness import Fairness
 from controlplane.apiserver.metrics import Metrics
 from controlplane.apiserver.nodemetrics.source import Measurer
 from controlplane.apiserver.openapi import OpenApi
@@ -85,6 +86,7 @@ class Services:
     streams: Streams = field(default_factory=Streams)
     event_leases: LeasePool = field(default_factory=LeasePool)
     node_metrics: Measurer = field(default_factory=Measurer)
+    fairness: Fairness = field(default_factory=lambda: Fairness(600, 15.0))
     admission_settings: dict[str, Any] = field(default_factory=dict)  # of plugins that are configured, by name
     quota_recounts: dict[str, float] = field(default_factory=dict)  # loop time of the last count, by key of the quota
     webhooks: Clients = field(default_factory=Clients)

@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-__all__ = ["VERBOSITY", "Duration", "Start", "election_fields", "election_options", "run_until_signalled"]
+__all__ = ["VERBOSITY", "Duration", "Start", "election_fields", "election_options", "parse_duration", "run_until_signalled"]
 
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|h|m|s)")
@@ -39,13 +39,20 @@ class Duration(click.ParamType[float]):
         """Seconds; a number is taken as it is."""
         if isinstance(value, int | float):
             return float(value)
-        text = str(value)
-        if text == "0":
-            return 0.0
-        parts = PART.findall(text)
-        if not parts or "".join(number + unit for number, unit in parts) != text:
-            self.fail(f"{text!r} is not a duration such as 15s, 500ms or 1m30s", param, ctx)
-        return sum(float(number) * UNITS[unit] for number, unit in parts)
+        try:
+            return parse_duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in a duration as Go writes it; raises ValueError."""
+    if text == "0":
+        return 0.0
+    parts = PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{text!r} is not a duration such as 15s, 500ms or 1m30s")
+    return sum(float(number) * UNITS[unit] for number, unit in parts)
 
 
 def election_options(resource_name: str) -> Callable[[Any], Any]:

@@ -62,6 +62,11 @@ class Caches:
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
+    def count(self, group: str, plural: str) -> int:
+        """How many objects the cache of a resource has; 0 when it is not open."""
+        cache = self._caches.get(layout.storage_identity(group, plural))
+        return 0 if cache is None else len(cache)
+
     def object_counts(self) -> dict[str, int]:
         """Objects by group resource, of the caches that are open."""
         return {f"{plural}.{group}" if group else plural: len(cache) for (group, plural), cache in self._caches.items()}
