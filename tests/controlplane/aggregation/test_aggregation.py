@@ -67,9 +67,10 @@ async def test_what_a_server_must_know_to_believe_us_is_published(start_api: Sta
 async def test_the_api_service_of_a_custom_resource_comes_and_goes_with_it(client: ApiClient) -> None:
     await defined(client)
     await until_available(client, name="v1.stable.example.com")
+    before = (await client.list(API_SERVICES))["metadata"]["resourceVersion"]
     await client.delete(CUSTOM_RESOURCE_DEFINITIONS, "crontabs.stable.example.com")
     async with asyncio.timeout(10):
-        async for event in client.watch(API_SERVICES):
+        async for event in client.watch(API_SERVICES, resource_version=before):
             if event.type == "DELETED" and event.object["metadata"]["name"] == "v1.stable.example.com":
                 return
 
