@@ -68,6 +68,9 @@ class SealingBackend:
         value, _ = self._plain(change.key, change.value)
         return change if value is change.value else replace(change, value=value)
 
+    async def tells_progress(self) -> bool:
+        return await self._backend.tells_progress()
+
     async def grant_lease(self, ttl_seconds: int) -> int:
         return await self._backend.grant_lease(ttl_seconds)
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from controlplane.apiserver.http.exchange import Application
 from controlplane.apiserver.http.http1 import Http1Session
@@ -68,7 +68,7 @@ class _Plain(asyncio.Protocol):
         self._server = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop has classes of its own
         session = Http1Session(self._server, transport)
         transport.set_protocol(session)
         session.connection_made(transport)

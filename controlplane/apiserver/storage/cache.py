@@ -27,6 +27,7 @@ RING_EVENTS: Final = 4096
 FRAMED_EVENTS: Final = 256  # the last events whose watch lines are kept made
 LIST_PAGE_ROWS: Final = 2000
 RETRY_SECONDS: Final = 0.5
+CATCH_UP_SECONDS: Final = 0.2  # that a consistent list waits for the cache before it reads the store itself
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ class WatchCache:
         self._task: asyncio.Task[None] | None = None
         self._watching: Watching | None = None
         self._asked_progress_at = 0
+        self._awaited: list[tuple[int, asyncio.Future[None]]] = []
+        self._asking: asyncio.Task[None] | None = None
         self.revision = 0  # everything up to here has been seen
 
     # Life
@@ -144,6 +147,8 @@ class WatchCache:
                 for change in changes.events:
                     self._on_change(change)
                 self.revision = max(self.revision, changes.revision)
+                if self._awaited:
+                    self._tell_awaited()
         finally:
             self._watching.cancel()
             self._watching = None
@@ -218,6 +223,36 @@ class WatchCache:
         if self._watching is not None and self._asked_progress_at == self.revision:
             await self._watching.request_progress()
         self._asked_progress_at = self.revision
+
+    async def caught_up(self, revision: int) -> bool:
+        """Whether everything up to `revision` has been seen, perhaps in a moment: the store is asked how far it is."""
+        if self.revision >= revision:
+            return True
+        if self._watching is None or not await self._backend.tells_progress():
+            return False
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited.append((revision, reached))
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.get_running_loop().create_task(self._ask_store(self._watching))
+        try:
+            async with asyncio.timeout(CATCH_UP_SECONDS):
+                await reached
+        except TimeoutError:
+            return self.revision >= revision
+        finally:
+            self._awaited = [one for one in self._awaited if one[1] is not reached]
+        return True
+
+    async def _ask_store(self, watching: Watching) -> None:
+        try:
+            await watching.request_progress()
+        except ApiError as error:
+            logger.debug("no progress of %s: %s", self._start.decode(), error)
+
+    def _tell_awaited(self) -> None:
+        for revision, reached in self._awaited:
+            if revision <= self.revision and not reached.done():
+                reached.set_result(None)
 
     # Reads
 

@@ -46,6 +46,12 @@ def _translated(operation: str) -> Iterator[None]:
         raise status.internal_error(str(error)) from error
 
 
+def _tells_progress(version: str) -> bool:
+    """Whether an etcd of this version tells progress after the events before it (etcd 15220: not before 3.4.31, 3.5.13)."""
+    major, minor, patch = (int(part) for part in (*version.split("-")[0].split("."), "0", "0")[:3])
+    return (major, minor, patch) >= {4: (3, 4, 31), 5: (3, 5, 13)}.get(minor, (3, 6, 0))
+
+
 def _row(pair: Any) -> Row:
     return Row(pair.key, pair.value, pair.mod_revision, pair.create_revision, pair.lease)
 
@@ -87,6 +93,7 @@ class EtcdBackend:
     def __init__(self, endpoints: Sequence[str], ssl_context: ssl.SSLContext | None = None) -> None:
         self._client = Client(list(endpoints), ssl_context=ssl_context)
         self._reads = Reads(self._client)
+        self._tells_progress: bool | None = None
 
     async def get(self, key: bytes) -> tuple[Row | None, int]:
         with _translated("get"):
@@ -124,6 +131,13 @@ class EtcdBackend:
 
     def watch(self, start: bytes, end: bytes, *, after_revision: int) -> EtcdWatching:
         return EtcdWatching(self._client, start, end, after_revision)
+
+    async def tells_progress(self) -> bool:
+        if self._tells_progress is None:
+            with _translated("status"):
+                answer = await self._client.status()
+            self._tells_progress = _tells_progress(answer.version)
+        return self._tells_progress
 
     async def grant_lease(self, ttl_seconds: int) -> int:
         with _translated("lease"):

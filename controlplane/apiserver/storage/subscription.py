@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from controlplane.apiserver.storage.entry import Entry, FieldsOf
@@ -26,17 +26,28 @@ class Matcher(Protocol):
 class Subscription:
     """Events of one prefix that pass a matcher, in order, as (type, entry), until `ended`."""
 
-    __slots__ = ("_matches", "_prefix", "_wakeup", "after_revision", "ended", "pending", "pin", "seen")
+    __slots__ = (
+        "_is_awake",
+        "_matches",
+        "_prefix",
+        "_waiting",
+        "after_revision",
+        "ended",
+        "on_overflow",
+        "pending",
+        "pin",
+    )
 
     def __init__(self, prefix: bytes, matches: Matcher | None = None, pin: Pin = None) -> None:
         self._prefix = prefix
         self._matches = matches
-        self._wakeup = asyncio.Event()
+        self._is_awake = False
+        self._waiting: asyncio.Future[None] | None = None
         self.pin = pin
-        self.pending: deque[tuple[str, Entry]] = deque()
+        self.pending: list[tuple[str, Entry]] = []
         self.after_revision = 0
-        self.seen = 0
         self.ended = False
+        self.on_overflow: Callable[[], None] | None = None  # called when it is ended because nobody takes its events
 
     def offer(self, event: Event) -> None:
         """Queue the event if it is for this watcher; a selector that starts or stops to match makes ADDED or DELETED."""
@@ -55,26 +66,34 @@ class Subscription:
     def _push(self, kind: str, entry: Entry) -> None:
         self.pending.append((kind, entry))
         if len(self.pending) > MAX_PENDING_EVENTS:
+            self.pending = []  # the client begins anew from what it has seen
             self.end()
-        self._wakeup.set()
+            if self.on_overflow is not None:
+                self.on_overflow()
+        self.wake()
 
     def end(self) -> None:
         """No more events: the client begins anew."""
         self.ended = True
-        self._wakeup.set()
+        self.wake()
 
     def wake(self) -> None:
-        self._wakeup.set()
+        """Let `wait` return."""
+        self._is_awake = True
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
 
     async def wait(self) -> None:
         """Return when something is pending, when it ended, or when `wake` was called."""
-        await self._wakeup.wait()
-        self._wakeup.clear()
+        if not self._is_awake:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        self._is_awake = False
 
     def take(self) -> list[tuple[str, Entry]]:
         """Everything that is pending."""
-        taken = list(self.pending)
-        self.pending.clear()
+        taken, self.pending = self.pending, []
         return taken
 
 

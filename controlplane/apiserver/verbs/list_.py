@@ -1,4 +1,5 @@
-"""LIST: consistent pages straight from the store, or the watch cache when the client allows something older.
+"""LIST: from the watch cache, once it has seen all that the store had when the list was asked for (or, for a client that
+allows something older, at once); pages, and what the cache cannot tell, straight from the store.
 
 Stored bytes are spliced into the answer. `limit` pages at the first page's revision; an expired one is told 410 with a
 token that goes on inconsistently.
@@ -87,6 +88,10 @@ async def consistent(context: Context, wanted: Selection) -> Listing:
     """Everything that is meant, as it is in the store now."""
     if wanted.key:
         return await _single(context, wanted)
+    revision = await context.services.store.revision()
+    cache = await context.services.caches.ready(wanted.resource)
+    if await cache.caught_up(revision):
+        return _from_cache(cache, wanted)
     return await _page(context, wanted, 0, pages.Position(0, ""))
 
 

@@ -159,6 +159,7 @@ class _Watch:
         deadline = loop.time() + self._plan.timeout_seconds
         forget = self._context.connection.on_lost(subscription.end)
         leave = services.watchers.enter(subscription)
+        subscription.on_overflow = self._context.connection.abort  # it is stuck in a write that nobody reads
         timers = _Timers(loop, subscription, deadline, services.config.watch_bookmark_seconds, self._plan.bookmarks)
         try:
             await _send_joined(send, initial)

@@ -28,9 +28,11 @@ class MemoryWatching:
                 if self._next <= change.revision <= current and self._start <= change.key < self._end
             )
             self._next = current + 1
-            if events or self._progress_wanted:
+            if events:
+                yield Changes(events[-1].revision, events)
+            elif self._progress_wanted:
                 self._progress_wanted = False
-                yield Changes(events[-1].revision if events else current, events)
+                yield Changes(current, ())
             elif self._next > self._backend.revision:
                 await self._backend.changed()
 
@@ -83,6 +85,9 @@ class MemoryBackend:
 
     async def get(self, key: bytes) -> tuple[Row | None, int]:
         return self.rows.get(key), self.revision
+
+    async def tells_progress(self) -> bool:
+        return True
 
     async def modified(self, key: bytes) -> int:
         row = self.rows.get(key)

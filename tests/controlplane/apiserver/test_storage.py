@@ -220,12 +220,15 @@ async def test_a_watcher_that_does_not_read_is_ended(monkeypatch: pytest.MonkeyP
     cache.open()
     await cache.ready()
     subscription = Subscription(PREFIX.encode())
+    told: list[str] = []
+    subscription.on_overflow = lambda: told.append("too slow")
     cache.subscribe(subscription, backend.revision)
     for at in range(7):
         await backend.commit((), [Put(f"{PREFIX}default/{at}".encode(), codec.encode(config_map(str(at))))])
     for _ in range(5):
         await asyncio.sleep(0)
-    assert subscription.ended and len(subscription.pending) == 6
+    assert subscription.ended and told == ["too slow"]
+    assert not subscription.pending, "what nobody reads is not kept"
     await cache.close()
 
 

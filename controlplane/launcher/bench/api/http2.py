@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from kvstore.rpc import frames
 from kvstore.rpc.hpack_memo import encode_fields
@@ -27,7 +27,7 @@ class Watches(asyncio.Protocol):
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop has classes of its own
         self._transport = transport
         opening = [frames.PREFACE, frames.settings_frame({INITIAL_WINDOW_SIZE: WINDOW_BYTES})]
         opening.append(frames.window_update_frame(0, WINDOW_BYTES))
@@ -49,7 +49,10 @@ class Watches(asyncio.Protocol):
 
     def _on_frame(self, kind: int, flags: int, payload: bytes) -> None:
         if kind == DATA:
-            self._tally.event(payload.count(self._marker))
+            if self._marker in payload:
+                self._tally.event(payload.count(self._marker))
+            else:
+                self._tally.refused(payload)
         elif kind == HEADERS and not flags & END_STREAM:
             self._tally.head()
         elif kind == SETTINGS and not flags & ACK:

@@ -9,6 +9,7 @@ import json
 import ssl
 import sys
 import time
+from typing import cast
 from urllib.parse import urlsplit
 
 from controlplane.launcher.bench.api import http2
@@ -38,6 +39,11 @@ class Tally:
         if self._events <= 0 and not self.told.done():
             self.told.set_result(time.monotonic())
 
+    def refused(self, data: bytes) -> None:
+        """Something else arrived."""
+        if b'"type":"ERROR"' in data:
+            self.lost(data.decode("latin-1"))
+
     def lost(self, why: str) -> None:
         """A watch ended."""
         for future in (self.opened, self.told):
@@ -53,7 +59,7 @@ class Watch(asyncio.Protocol):
         self._start: bytes | None = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop has classes of its own
         transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -69,6 +75,8 @@ class Watch(asyncio.Protocol):
         found = data.count(MARKER)
         if found:
             self._tally.event(found)
+        elif data:
+            self._tally.refused(data)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._tally.lost(f"a watch was lost: {error}")
