@@ -10,9 +10,7 @@ import os
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
-from importlib.util import spec_from_file_location
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
@@ -67,7 +65,7 @@ def why_plain(folder: Path = _FOLDER, environment: Mapping[str, str] = os.enviro
     return None
 
 
-class _Sources(MetaPathFinder):
+class _Sources:
     """Finds the sources of the modules in ROOMS, before anybody finds their machine code."""
 
     def __init__(self, package: str, folder: Path) -> None:
@@ -77,7 +75,11 @@ class _Sources(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         file = self._files.get(fullname)
-        return None if file is None else spec_from_file_location(fullname, file)
+        if file is None:
+            return None
+        spec = ModuleSpec(fullname, SourceFileLoader(fullname, str(file)), origin=str(file))
+        spec.has_location = True
+        return spec
 
 
 def choose() -> None:

@@ -6,8 +6,6 @@ ETCD_* variables are not looked at, as in etcd.
 
 from pathlib import Path
 
-import yaml
-
 __all__ = ["read_config_file"]
 
 # sections and the beginning of the flags that stand in them
@@ -16,6 +14,8 @@ _SECTIONS = {"client-transport-security": "", "peer-transport-security": "peer-"
 
 def read_config_file(path: Path) -> dict[str, str]:
     """Return the flags of a file, by name without dashes in front. Raises ValueError for what is no such file, OSError."""
+    import yaml  # here: a member without such a file starts without it
+
     try:
         found = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -7,9 +7,6 @@
 
 from collections.abc import Callable
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
 from kvstore.api import errors
 from kvstore.api.passwords import Passwords
 from kvstore.api.tokens import JwtTokens, SimpleTokens
@@ -84,6 +81,9 @@ class Access:
     def _common_name(self, certificate: bytes) -> str:
         name = self._common_names.get(certificate)
         if name is None:
+            from cryptography import x509  # here: most members never meet a certificate, and start sooner without it
+            from cryptography.x509.oid import NameOID
+
             found = x509.load_der_x509_certificate(certificate).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
             name = str(found[0].value) if found else ""
             if len(self._common_names) >= MAX_KNOWN_CERTIFICATES:

@@ -15,8 +15,6 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
-import bcrypt
-
 __all__ = ["Passwords"]
 
 DEFAULT_COST = 10
@@ -43,6 +41,8 @@ class Passwords:
         """Hash a password of at most MAX_PASSWORD_BYTES."""
         letters = "".join(self._random.choice(_ALPHABET) for _ in range(_SALT_LETTERS - 1))
         salt = f"$2a${self._cost:02d}${letters}{self._random.choice(_LAST_LETTERS)}".encode()
+        import bcrypt  # here: a member without auth starts sooner without it
+
         encoded = password.encode()
         self._run(lambda: bcrypt.hashpw(encoded, salt), done)
 
@@ -76,6 +76,8 @@ class Passwords:
 
 
 def _matches(password: bytes, hashed: bytes) -> bool:
+    import bcrypt
+
     try:
         return bcrypt.checkpw(password, hashed)
     except ValueError:  # a user without a password, or a record that is damaged

@@ -13,8 +13,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import jwt
-
 from kvstore.mvcc.permissions import Identity
 from kvstore.mvcc.working import Turn
 
@@ -107,10 +105,14 @@ class JwtTokens:
             "revision": identity.revision,
             "exp": int(self._clock() + self._ttl_seconds),
         }
+        import jwt  # here: most members have simple tokens, and start sooner without it
+
         return jwt.encode(claims, self._private, algorithm=self._method)
 
     def find(self, token: str, auth_revision: int) -> Identity | None:
         """Return what a token says, if it is ours and has not ended."""
+        import jwt
+
         try:
             claims: dict[str, Any] = jwt.decode(
                 token, self._public, algorithms=[self._method], options={"verify_exp": False, "require": ["exp"]}
@@ -133,6 +135,8 @@ def parse_auth_token(
         return SimpleTokens(random, clock, options.auth_token_ttl_seconds)
     if kind != "jwt":
         raise ValueError(f"--auth-token must be simple or jwt,..., not {options.auth_token!r}")
+    import jwt
+
     given = dict(pair.partition("=")[::2] for pair in pairs)
     unknown = set(given) - {"pub-key", "priv-key", "sign-method", "ttl"}
     method = given.get("sign-method", "")
