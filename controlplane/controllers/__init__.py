@@ -13,12 +13,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 
 from controlplane.controllers import (
     claim_protection,
+    clusterrole_aggregation,
     cronjob,
+    csr_approving,
+    csr_cleaner,
+    csr_signing,
     daemonset,
     deployment,
     disruption,
@@ -37,6 +42,7 @@ from controlplane.controllers import (
     serviceaccount_token,
     statefulset,
     taint_eviction,
+    token_cleaner,
     ttl_after_finished,
     volume_protection,
 )
@@ -53,6 +59,14 @@ def _root_ca(config: ControllerManagerConfig, clock: Clock) -> Reconciler | None
     if not config.root_ca_file:
         return None
     return root_ca.RootCaPublisher(Path(config.root_ca_file).read_text())
+
+
+def _signing(config: ControllerManagerConfig, clock: Clock) -> Reconciler | None:
+    certificate, key = config.cluster_signing_cert_file, config.cluster_signing_key_file
+    if not certificate or not key:
+        return None
+    longest = timedelta(seconds=config.cluster_signing_duration_seconds)
+    return csr_signing.Signing(csr_signing.Authority(Path(certificate), Path(key), longest), clock)
 
 
 def _tokens(config: ControllerManagerConfig, clock: Clock) -> Reconciler:
@@ -76,6 +90,11 @@ CONTROLLERS: Registry = {
     serviceaccount.NAME: lambda config, clock: serviceaccount,
     serviceaccount_token.ServiceAccountTokens.NAME: _tokens,
     root_ca.RootCaPublisher.NAME: _root_ca,
+    csr_approving.NAME: lambda config, clock: csr_approving,
+    csr_signing.Signing.NAME: _signing,
+    csr_cleaner.NAME: lambda config, clock: csr_cleaner,
+    clusterrole_aggregation.NAME: lambda config, clock: clusterrole_aggregation,
+    token_cleaner.NAME: lambda config, clock: token_cleaner,
     deployment.NAME: lambda config, clock: deployment,
     replicaset.NAME: lambda config, clock: replicaset,
     replicationcontroller.NAME: lambda config, clock: replicationcontroller,

@@ -73,6 +73,11 @@ def _concurrency_flags(function: Any) -> Any:
 @click.option(
     "--root-ca-file", type=click.Path(exists=True), default=None, help="Published as ConfigMap kube-root-ca.crt."
 )
+@click.option(
+    "--cluster-signing-cert-file", type=click.Path(exists=True), default=None, help="Signs certificate requests."
+)
+@click.option("--cluster-signing-key-file", type=click.Path(exists=True), default=None)
+@click.option("--cluster-signing-duration", type=Duration(), default="8760h", help="The longest life of a certificate.")
 @click.option("--terminated-pod-gc-threshold", default=12500, help="Finished pods that may be kept; 0: all.")
 @click.option("--horizontal-pod-autoscaler-sync-period", type=Duration(), default="15s")
 @click.option("--horizontal-pod-autoscaler-tolerance", default=0.1)
@@ -102,6 +107,9 @@ def config_from_flags(flags: dict[str, Any]) -> ControllerManagerConfig:
         node_startup_grace_period_seconds=flags["node_startup_grace_period"],
         service_account_private_key_file=flags["service_account_private_key_file"] or "",
         root_ca_file=flags["root_ca_file"] or "",
+        cluster_signing_cert_file=flags["cluster_signing_cert_file"] or "",
+        cluster_signing_key_file=flags["cluster_signing_key_file"] or "",
+        cluster_signing_duration_seconds=flags["cluster_signing_duration"],
         terminated_pod_gc_threshold=flags["terminated_pod_gc_threshold"],
         hpa_sync_period_seconds=flags["horizontal_pod_autoscaler_sync_period"],
         hpa_tolerance=flags["horizontal_pod_autoscaler_tolerance"],

@@ -27,6 +27,9 @@ class ControllerManagerConfig:
     node_monitor_grace_period_seconds: float = 50.0
     node_startup_grace_period_seconds: float = 60.0
     service_account_private_key_file: str = ""  # taken and not used: tokens are asked of the API server
+    cluster_signing_cert_file: str = ""  # PEM: the authority of certificate requests; empty: nothing is signed
+    cluster_signing_key_file: str = ""
+    cluster_signing_duration_seconds: float = 365 * 86400.0
     root_ca_file: str = ""  # PEM; published as ConfigMap kube-root-ca.crt
     terminated_pod_gc_threshold: int = 12500
     hpa_sync_period_seconds: float = 15.0

@@ -147,6 +147,8 @@ def controllers(directory: DataDirectory, component: Component) -> "ControllerMa
         node_monitor_grace_period_seconds=NODE_MONITOR_GRACE_SECONDS,
         service_account_private_key_file=str(directory.pki / "sa.key"),
         root_ca_file=str(directory.pki / "ca.crt"),
+        cluster_signing_cert_file=str(directory.pki / "ca.crt"),
+        cluster_signing_key_file=str(directory.pki / "ca.key"),
     )
 
 

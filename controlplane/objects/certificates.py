@@ -12,6 +12,7 @@ import base64
 import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -149,3 +150,12 @@ def is_certificate(text: Any) -> bool:
         return pem.count(b"-----BEGIN ") == len(x509.load_pem_x509_certificates(pem))
     except (binascii.Error, ValueError):
         return False
+
+
+def end_of(text: Any) -> datetime | None:
+    """When the first certificate in a base64 text of PEM ends; None for anything else."""
+    if not is_certificate(text):
+        return None
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificates(base64.b64decode(text))[0].not_valid_after_utc

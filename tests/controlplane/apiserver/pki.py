@@ -25,6 +25,8 @@ class Authority:
         self.certificate = self._sign(self._name, self._key, ca=True)
         self.path = directory / "ca.crt"
         self.path.write_bytes(self.certificate.public_bytes(Encoding.PEM))
+        self.key_path = directory / "ca.key"
+        self.key_path.write_bytes(self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
     def _sign(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, ca: bool = False, server: bool = False
