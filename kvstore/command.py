@@ -1,6 +1,6 @@
 """`pilothouse kv member`: one member in the foreground, with etcd's flags and ETCD_* environment variables.
 
-Flags of etcd that do not apply here are taken and named in one warning, so that a unit file made for etcd starts.
+Flags of etcd that do not apply here are taken and named in one warning, so that a unit file made for etcd starts (flags.py).
 """
 
 import asyncio
@@ -16,8 +16,9 @@ from typing import Any
 import click
 
 from kvstore import compiled
-from kvstore.api import CorruptionOptions, parse_retention
+from kvstore.api import CorruptionOptions, VisitorRules, parse_retention
 from kvstore.config_file import read_config_file
+from kvstore.flags import ALIASES, BOOLEANS, OWN_FLAGS, REFUSED_FLAGS, SERVER_FLAGS, WITHOUT_EFFECT
 from kvstore.member.config import MemberConfig
 from kvstore.server import ServerOptions, run
 from kvstore.storage.data_dir import DataDirectoryInUse, MemberRemoved, WrongDataDirectory
@@ -26,67 +27,6 @@ from kvstore.tls import TlsLimits
 
 __all__ = ["member"]
 
-_OWN_FLAGS = {
-    "name": "name of this member",
-    "data-dir": "directory of the data",
-    "listen-client-urls": "where clients are served",
-    "advertise-client-urls": "where clients are told to connect",
-    "listen-peer-urls": "where the other members are served",
-    "initial-advertise-peer-urls": "where the other members are told to connect",
-    "initial-cluster": "NAME=PEER-URL of every first member, separated by commas",
-    "initial-cluster-state": "new or existing",
-    "initial-cluster-token": "makes ids differ between clusters with equal URLs",
-    "heartbeat-interval": "milliseconds",
-    "election-timeout": "milliseconds",
-    "snapshot-count": "applied entries between compactions of the log",
-    "backend-batch-interval": "milliseconds between commits of the state",
-    "backend-batch-limit": "applied entries between commits of the state",
-    "quota-backend-bytes": "writes are refused when the data needs more; 0: 2 GiB",
-    "max-request-bytes": "largest request",
-    "max-txn-ops": "most operations in a transaction",
-    "max-concurrent-streams": "most streams of one connection",
-    "strict-reconfig-check": "refuse changes of membership that could cost the quorum (true unless set to false)",
-    "max-learners": "most learners at a time",
-    "recover-from-peers": "what the other members give back when the disk lost it: damage (flipped or torn bytes; the default), "
-    "always (missing files too) or never",
-    "force-new-cluster": "go on alone with this member's data, when the other members are lost for good",
-    "cert-file": "certificate shown to clients (PEM)",
-    "key-file": "its key (PEM)",
-    "trusted-ca-file": "authority that signs clients' certificates (PEM)",
-    "client-cert-auth": "refuse clients without a certificate",
-    "peer-cert-file": "certificate shown to members (PEM)",
-    "peer-key-file": "its key (PEM)",
-    "peer-trusted-ca-file": "authority that signs members' certificates (PEM)",
-    "peer-client-cert-auth": "refuse members without a certificate",
-}
-_SERVER_FLAGS = {
-    "listen-metrics-urls": "more addresses for /metrics and /health",
-    "watch-progress-notify-interval": "as in 10m, 5s, 100ms",
-    "auth-token": "simple, or jwt,pub-key=FILE,priv-key=FILE,sign-method=RS256,ttl=5m",
-    "auth-token-ttl": "seconds that an unused simple token lives",
-    "bcrypt-cost": "work that a password's hash costs, as a power of two",
-    "auto-compaction-mode": "periodic or revision",
-    "auto-compaction-retention": "how much history is kept, as in 1h or 1000; 0: all of it",
-    "corrupt-check-time": "how often the members' data is compared, as in 4h; 0: never",
-    "experimental-corrupt-check-time": "former name of corrupt-check-time",
-    "experimental-initial-corrupt-check": "compare once at the start",
-    "feature-gates": "InitialCorruptCheck=true: compare once at the start",
-    "log-level": "debug, info, warn or error",
-    "tls-min-version": "TLS1.2 or TLS1.3",
-    "cipher-suites": "of TLS 1.2, by Go's names",
-    "config-file": "YAML with settings named as the flags; no other flag and no variable counts then",
-}
-# what would be less safe than asked for if it were taken without effect
-_REFUSED_FLAGS = {
-    "auto-tls": "make certificates and give --cert-file and --key-file",
-    "peer-auto-tls": "make certificates and give --peer-cert-file and --peer-key-file",
-    "client-crl-file": "revoked certificates are not looked at",
-    "peer-crl-file": "revoked certificates are not looked at",
-    "peer-cert-allowed-cn": "give the members an authority of their own",
-    "peer-cert-allowed-hostname": "give the members an authority of their own",
-    "host-whitelist": "names of hosts are not looked at",
-}
-_BOOLEANS = {"client-cert-auth", "peer-client-cert-auth", "strict-reconfig-check", "force-new-cluster"}
 _DEFAULT_QUOTA_BYTES = 2 << 30
 _NO_QUOTA_BYTES = 1 << 62
 _LOG_LEVELS = {
@@ -106,8 +46,8 @@ logger = logging.getLogger("kvstore.command")
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for flag, text in reversed((_OWN_FLAGS | _SERVER_FLAGS).items()):
-        is_boolean = flag in _BOOLEANS or flag == "experimental-initial-corrupt-check"
+    for flag, text in reversed((OWN_FLAGS | SERVER_FLAGS).items()):
+        is_boolean = flag in BOOLEANS or flag == "experimental-initial-corrupt-check"
         extra: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if is_boolean else {}
         variable = "ETCD_" + flag.replace("-", "_").upper()
         command = click.option(f"--{flag}", flag.replace("-", "_"), help=text, envvar=variable, **extra)(command)
@@ -142,7 +82,7 @@ def member(context: click.Context, /, **given: str | None) -> None:
     )
     logger.info("the store is %s", compiled.build())
     if ignored:
-        logger.warning("flags without effect here: %s", " ".join(ignored))
+        logger.warning("flags without effect here: %s", ", ".join(ignored))
     metrics_urls = tuple(url for url in flags.pop("listen-metrics-urls", "").split(",") if url)
     interval = _duration(flags.pop("watch-progress-notify-interval", "10m"))
     try:
@@ -156,6 +96,7 @@ def member(context: click.Context, /, **given: str | None) -> None:
                 flags.pop("auto-compaction-mode", "periodic"), flags.pop("auto-compaction-retention", "0")
             ),
             corruption=_corruption(flags),
+            visitors=VisitorRules(_names(flags.pop("cors", "*")), _names(flags.pop("host-whitelist", "*"))),
             tls=TlsLimits(
                 flags.pop("tls-min-version", ""),
                 tuple(name.strip() for name in flags.pop("cipher-suites", "").split(",") if name.strip()),
@@ -165,6 +106,10 @@ def member(context: click.Context, /, **given: str | None) -> None:
         _loop_runner()(_main(config, options))
     except (DataDirectoryInUse, MemberRemoved, WrongDataDirectory, CorruptLog, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
 def _corruption(flags: dict[str, str]) -> CorruptionOptions:
@@ -180,18 +125,24 @@ def _corruption(flags: dict[str, str]) -> CorruptionOptions:
 
 def _given(arguments: list[str], flags: dict[str, str]) -> tuple[dict[str, str], list[str]]:
     """Return the flags that count, and those that have no effect; refuse those that must have one."""
-    unknown = _unknown(arguments)
+    unknown, given = _unknown(arguments), flags
     if "config-file" in flags:
         try:
             found = read_config_file(Path(flags["config-file"]))
         except (ValueError, OSError) as error:
             raise click.ClickException(str(error)) from error
-        flags = {name: text for name, text in found.items() if name in _OWN_FLAGS or name in _SERVER_FLAGS}
+        flags = {name: text for name, text in found.items() if name in OWN_FLAGS or name in SERVER_FLAGS}
         unknown = {name: text for name, text in found.items() if name not in flags}
-    for name, remedy in _REFUSED_FLAGS.items():
-        if unknown.get(name, "false").lower() not in ("false", "0", ""):
+    for former, name in ALIASES.items():
+        if former in unknown:
+            flags.setdefault(name, unknown.pop(former))
+    for name, remedy in REFUSED_FLAGS.items():
+        if unknown.pop(name, "false").lower() not in ("false", "0", "", "off"):
             raise click.ClickException(f"--{name} is not supported: {remedy}")
-    return flags, [f"--{name}" for name in unknown]
+    for name in unknown:
+        if name not in WITHOUT_EFFECT and "config-file" not in given:
+            raise click.ClickException(f"flag provided but not defined: -{name}")
+    return flags, [f"--{name} ({WITHOUT_EFFECT.get(name, 'unknown')})" for name in unknown]
 
 
 def _unknown(arguments: list[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
-from kvstore.api import ApiLimits, AuthOptions, CorruptionOptions, Retention, Services
+from kvstore.api import ApiLimits, AuthOptions, CorruptionOptions, Retention, Services, VisitorRules
 from kvstore.member.config import MemberConfig
 from kvstore.member.driver import Driver, start_member
 from kvstore.member.ports import Result
@@ -52,6 +52,7 @@ class ServerOptions:
     bcrypt_cost: int = 10
     retention: Retention = field(default_factory=Retention)
     corruption: CorruptionOptions = field(default_factory=CorruptionOptions)
+    visitors: VisitorRules = field(default_factory=VisitorRules)
 
 
 async def run(
@@ -169,8 +170,9 @@ async def _listen(
         message_bytes=config.max_request_bytes + MESSAGE_OVERHEAD_BYTES,
         concurrent_streams=min(config.max_concurrent_streams, MAX_STREAMS),
     )
-    clients = Server(services.routes(), http1=services.http, limits=limits)
-    metrics = Server({}, http1=services.http)
+    http = options.visitors.over(services.http)
+    clients = Server(services.routes(), http1=http, limits=limits)
+    metrics = Server({}, http1=http)
     for server, urls in ((clients, config.listen_client_urls), (metrics, options.listen_metrics_urls)):
         await _listen_on(server, urls, context)
     return [clients, metrics]

@@ -13,6 +13,7 @@
     slices.py      long work in slices between other work
     scrubber.py    takes away, in slices, what compaction made garbage
     leader_guard.py  cuts streams that asked for a leader when there is none
+    visitors.py    which web pages may ask (CORS), and by which names we may be called
     errors.py      the one table: failure -> gRPC code and etcd's exact text
 
     services = Services(member, state, limits, random, loop)
@@ -24,5 +25,15 @@ from kvstore.api.corruption import CorruptionOptions
 from kvstore.api.node import ApiLimits, MemberPort
 from kvstore.api.services import Services
 from kvstore.api.tokens import AuthOptions
+from kvstore.api.visitors import VisitorRules
 
-__all__ = ["ApiLimits", "AuthOptions", "CorruptionOptions", "MemberPort", "Retention", "Services", "parse_retention"]
+__all__ = [
+    "ApiLimits",
+    "AuthOptions",
+    "CorruptionOptions",
+    "MemberPort",
+    "Retention",
+    "Services",
+    "VisitorRules",
+    "parse_retention",
+]

@@ -34,6 +34,7 @@ class Http1Request:
     body: bytes
     peer: str = ""
     client_certificate: bytes | None = None
+    is_secure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,21 @@ class Http1Session:
     """The HTTP/1.1 end of one connection."""
 
     def __init__(
-        self, handler: Http1Handler, owner: Owner, limits: Limits, peer: str = "", client_certificate: bytes | None = None
+        self,
+        handler: Http1Handler,
+        owner: Owner,
+        limits: Limits,
+        peer: str = "",
+        client_certificate: bytes | None = None,
+        *,
+        is_secure: bool = False,
     ) -> None:
         self._handler = handler
         self._owner = owner
         self._limits = limits
         self._peer = peer
         self._client_certificate = client_certificate
+        self._is_secure = is_secure
         self._parser = httptools.HttpRequestParser(self)
         self._requests: deque[tuple[Http1Request, bool]] = deque()  # (request, keep alive)
         self._task: asyncio.Task[None] | None = None
@@ -124,6 +133,7 @@ class Http1Session:
             body=bytes(self._body),
             peer=self._peer,
             client_certificate=self._client_certificate,
+            is_secure=self._is_secure,
         )
         self._requests.append((request, self._parser.should_keep_alive()))
 

@@ -158,7 +158,8 @@ class _ServerProtocol(asyncio.Protocol):
             if server.http1 is None:
                 self._transport.close()
                 return
-            self._http1 = Http1Session(server.http1, self, server.limits, peer, certificate)
+            is_secure = security is not None
+            self._http1 = Http1Session(server.http1, self, server.limits, peer, certificate, is_secure=is_secure)
             self._http1.receive(start)
 
     def _end_hello(self) -> None:

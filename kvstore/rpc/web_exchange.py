@@ -56,6 +56,7 @@ class WebExchange(Stream):
             body=bytes(self._body),
             peer=self._server.peer,
             client_certificate=self._server.client_certificate,
+            is_secure=True,  # browsers, of which a handler might be wary, speak HTTP/2 over TLS alone
         )
         try:
             answer = self._handler(request)

@@ -30,14 +30,14 @@ OF_ETCD = [name for name in SCRIPTS if name != "grpc-checks"]  # etcd has no ref
 
 
 @contextmanager
-def running_ours(directory: Path) -> Iterator[str]:
+def running_ours(directory: Path, *flags: str) -> Iterator[str]:
     """One member under the name that the real one has."""
     client, peer = free_ports(2)
     client_url, peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
     process = Process(
         [*PROGRAMS["pilothouse"], "--name=real", f"--data-dir={directory / 'ours'}", f"--listen-client-urls={client_url}",
          f"--advertise-client-urls={client_url}", f"--listen-peer-urls={peer_url}",
-         f"--initial-advertise-peer-urls={peer_url}", f"--initial-cluster=real={peer_url}"],
+         f"--initial-advertise-peer-urls={peer_url}", f"--initial-cluster=real={peer_url}", *flags],
         directory / "ours.log",
         "ready to serve client requests",
     )  # fmt: skip
