@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import TextIO
 
 import click
 
@@ -16,20 +17,24 @@ from controlplane.launcher import show
 from controlplane.launcher.bench.api.command import api
 from controlplane.launcher.bench.measures import MEASURES, Measure, Options
 from controlplane.launcher.bench.numbers import shown
+from controlplane.launcher.bench.plot import draw
 from controlplane.launcher.bench.system import OURS_COMMAND, System
 from controlplane.launcher.state import LauncherError
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One measure: the medians of both, and ours divided by the peer's."""
+    """One measure: the medians of both, ours divided by the peer's, and what that must reach and should."""
 
     name: str
+    text: str
     ours: float
     peer: float
     ratio: float
     unit: str
     better: str
+    must: float | None
+    aim: float | None
 
 
 @click.group()
@@ -50,7 +55,10 @@ bench.add_command(api)
 @click.option("--watchers", default=1_000, show_default=True)
 @click.option("--peer", default="etcd", show_default=True, help="The etcd to compare with: a name on PATH, or a path.")
 @click.option("--output", "-o", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def kv(measures: str, rounds: int, requests: int, keys: int, watchers: int, peer: str, output: str) -> None:
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the ratios into this file, as SVG.")
+def kv(
+    measures: str, rounds: int, requests: int, keys: int, watchers: int, peer: str, output: str, plot: Path | None
+) -> None:
     """Compare the store with a real etcd: three members each, on this machine, on the disk of the temporary directory."""
     known = {one.name: one for one in MEASURES}
     names = [name for name in measures.split(",") if name]
@@ -66,26 +74,50 @@ def kv(measures: str, rounds: int, requests: int, keys: int, watchers: int, peer
             results = _run([known[name] for name in names], rounds, options, program)
         except asyncio.CancelledError as error:
             raise LauncherError("stopped before the end; nothing is left behind") from error
+    if plot is not None:
+        plot.write_text(draw(results))
     if output == "json":
         click.echo(json.dumps([asdict(result) for result in results], indent=2))
     else:
-        click.echo(table(results, known))
+        click.echo(table(results))
 
 
-def table(results: Sequence[Result], known: dict[str, Measure]) -> str:
+@bench.command("plot")
+@click.argument("results", type=click.File())
+@click.argument("picture", type=click.Path(dir_okay=False, path_type=Path))
+def plot_results(results: TextIO, picture: Path) -> None:
+    """Draw what `kv --output json` printed, from one or more runs in one list, as SVG."""
+    try:
+        picture.write_text(draw([Result(**one) for one in json.load(results)]))
+    except (ValueError, TypeError) as error:
+        raise click.BadParameter(f"not the output of `bench kv --output json`: {error}") from error
+
+
+def table(results: Sequence[Result]) -> str:
     """Return the table that a person reads."""
     rows = [
         (
-            known[one.name].text,
+            one.text,
             shown(one.ours),
             shown(one.peer),
             one.unit,
             f"{one.ratio:.2f}",
             f"{one.better} is better",
+            verdict(one),
         )
         for one in results
     ]
-    return show.table(("MEASURE", "OURS", "PEER", "UNIT", "RATIO", ""), rows)
+    return show.table(("MEASURE", "OURS", "PEER", "UNIT", "RATIO", "", ""), rows)
+
+
+def verdict(one: Result) -> str:
+    """Say how the ratio stands to its goals."""
+    if one.must is None or one.aim is None:
+        return ""
+    value = times(one.ratio, one.better)
+    if value >= times(one.aim, one.better):
+        return f"aim {one.aim:g} reached"
+    return f"must {one.must:g} {'reached' if value >= times(one.must, one.better) else 'missed'}, aim {one.aim:g}"
 
 
 def _run(measures: Sequence[Measure], rounds: int, options: Options, program: str) -> list[Result]:
@@ -120,4 +152,5 @@ async def _measure(measure: Measure, systems: Sequence[System], rounds: int, opt
                 err=True,
             )
     ours, peer = median(figures["ours"]), median(figures["peer"])
-    return Result(measure.name, ours, peer, ours / peer if peer else float("inf"), measure.unit, measure.better)
+    ratio = ours / peer if peer else float("inf")
+    return Result(measure.name, measure.text, ours, peer, ratio, measure.unit, measure.better, measure.must, measure.aim)

@@ -30,13 +30,18 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One line of the table. `better` is `higher` or `lower`; `once`: not repeated, since it changes the system."""
+    """One line of the table. `better` is `higher` or `lower`; `once`: not repeated, since it changes the system.
+
+    `must` and `aim`: the ratio to the peer that it must reach, and that it should.
+    """
 
     name: str
     text: str
     unit: str
     better: str
     run: Callable[[System, Options], Awaitable[float]]
+    must: float | None = None
+    aim: float | None = None
     once: bool = False
 
 
@@ -121,17 +126,17 @@ async def put_beside_range(system: System, options: Options) -> float:
 
 
 MEASURES = [
-    Measure("put", "Put, 128 in flight, 256 B", "1/s", "higher", put),
+    Measure("put", "Put, 128 in flight, 256 B", "1/s", "higher", put, 1.5, 3),
     Measure("put-cpu", "processor time of all members for one such Put", "us", "lower", put_cpu),
-    Measure("range", "linearizable Range of one key, 128 in flight", "1/s", "higher", linearizable_range),
-    Measure("range-serializable", "serializable Range of one key, 128 in flight", "1/s", "higher", serializable_range),
-    Measure("put-latency", "Put, one client, median", "ms", "lower", put_latency),
-    Measure("txn", "transactions of 64 puts, keys", "1/s", "higher", txn),
-    Measure("watch", "events to the watchers of one key", "1/s", "higher", watch),
-    Measure("unavailable", "no Put after kill -9 of the leader", "ms", "lower", unavailability),
-    Measure("load", "loading sequential keys of 256 B", "1/s", "higher", load, once=True),
-    Measure("memory", "RssAnon of a member with them", "MB", "lower", anonymous_memory, once=True),
+    Measure("range", "linearizable Range of one key, 128 in flight", "1/s", "higher", linearizable_range, 1.2, 3),
+    Measure("range-serializable", "serializable Range of one key, 128 in flight", "1/s", "higher", serializable_range, 1.2, 3),
+    Measure("put-latency", "Put, one client, median", "ms", "lower", put_latency, 1.0, 0.7),
+    Measure("txn", "transactions of 64 puts, keys", "1/s", "higher", txn, 1.0, 2),
+    Measure("watch", "events to the watchers of one key", "1/s", "higher", watch, 1.5, 4),
+    Measure("unavailable", "no Put after kill -9 of the leader", "ms", "lower", unavailability, 1.0, 0.6),
+    Measure("load", "loading sequential keys of 256 B", "1/s", "higher", load, 1.0, 3, once=True),
+    Measure("memory", "RssAnon of a member with them", "MB", "lower", anonymous_memory, 0.5, 0.2, once=True),
     Measure("memory-mapped", "RssFile of a member with them", "MB", "lower", mapped_memory, once=True),
-    Measure("restart", "restart of a member with them until it serves", "s", "lower", restart),
-    Measure("put-beside-range", "Put p99 while 100k keys are read", "ms", "lower", put_beside_range),
+    Measure("restart", "restart of a member with them until it serves", "s", "lower", restart, 0.3, 0.1),
+    Measure("put-beside-range", "Put p99 while 100k keys are read", "ms", "lower", put_beside_range, 1.0, 0.3),
 ]

@@ -2,16 +2,24 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
 
 from controlplane.launcher.bench import hammer
-from controlplane.launcher.bench.command import Result, bench, table
-from controlplane.launcher.bench.measures import MEASURES
+from controlplane.launcher.bench.command import Result, bench, table, verdict
+from controlplane.launcher.bench.measures import MEASURES, Measure
 from controlplane.launcher.bench.numbers import shown
 from controlplane.launcher.state import LauncherError
+
+
+def result(measure: Measure, ratio: float) -> Result:
+    return Result(
+        measure.name, measure.text, 12345.6, 0.12345, ratio, measure.unit, measure.better, measure.must, measure.aim
+    )
 
 
 def test_a_measure_that_does_not_exist_is_refused_with_the_list_of_those_that_do() -> None:
@@ -28,9 +36,44 @@ def test_a_peer_that_is_not_there_is_one_plain_error() -> None:
 
 def test_the_table_shows_three_digits_that_mean_something() -> None:
     put = MEASURES[0]
-    lines = table([Result(put.name, 12345.6, 0.12345, 1.5, put.unit, put.better)], {put.name: put}).splitlines()
+    lines = table([result(put, 1.5)]).splitlines()
     assert [shown(12345.6), shown(0.12345)] == ["12,346", "0.123"]
     assert "12,346" in lines[1] and "1.50" in lines[1] and "higher is better" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "ratio", "said"),
+    [
+        ("put", 3.1, "aim 3 reached"),
+        ("put", 1.6, "must 1.5 reached, aim 3"),
+        ("put", 1.4, "must 1.5 missed, aim 3"),
+        ("put-latency", 0.6, "aim 0.7 reached"),
+        ("put-latency", 0.9, "must 1 reached, aim 0.7"),
+        ("put-latency", 1.1, "must 1 missed, aim 0.7"),
+        ("put-cpu", 0.5, ""),
+    ],
+)
+def test_each_ratio_is_held_against_its_goals(name: str, ratio: float, said: str) -> None:
+    assert verdict(result(next(one for one in MEASURES if one.name == name), ratio)) == said
+
+
+def test_the_picture_is_svg_with_a_bar_for_each_measure_and_longer_is_better(tmp_path: Path) -> None:
+    results = [result(one, 2.0) for one in MEASURES]
+    (tmp_path / "results.json").write_text(json.dumps([asdict(one) for one in results]))
+    answer = CliRunner().invoke(bench, ["plot", str(tmp_path / "results.json"), str(tmp_path / "plot.svg")])
+    assert answer.exit_code == 0, answer.output
+    text = (tmp_path / "plot.svg").read_text()
+    ElementTree.fromstring(text)
+    assert all(one.text in text for one in MEASURES)
+    assert (text.count(">2x</text>"), text.count(">0.5x</text>")) == tuple(
+        [one.better for one in MEASURES].count(better) + 1 for better in ("higher", "lower")
+    )
+
+
+def test_what_is_no_result_is_not_drawn(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('[{"name": "put"}]')
+    answer = CliRunner().invoke(bench, ["plot", str(tmp_path / "results.json"), str(tmp_path / "plot.svg")])
+    assert answer.exit_code == 2
 
 
 def test_names_of_measures_are_unique() -> None:
