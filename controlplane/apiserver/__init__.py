@@ -8,6 +8,7 @@
     admission/      mutate and validate, one plugin a file  verbs/          one verb a file
     storage/        objects in the store: compare-and-swap, pages, watch cache; `backend.py` is the port to the store
     fairness/       which requests run now, wait, or are refused   deadline.py     how long one may take
+    audit/          the audit log: policy, events, file
     podsecurity/    the Pod Security Standards
     encryption/     values sealed at rest, by resource, with keys that rotate
     registry/       per-kind strategy: what create, update and delete do; pipeline.py is the order of the steps

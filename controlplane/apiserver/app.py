@@ -13,8 +13,10 @@ from typing import Any, Final
 
 from controlplane.apiserver import deadline, negotiate, paths, request
 from controlplane.apiserver.aggregation import proxy as aggregated
+from controlplane.apiserver.audit import Auditor
 from controlplane.apiserver.authn.impersonation import impersonated
 from controlplane.apiserver.authn.user import User
+from controlplane.apiserver.authz.authorizer import Authorizer
 from controlplane.apiserver.connection import Connection
 from controlplane.apiserver.context import Answer, ClientGone, Context, Header, Result, Stream, Upgraded
 from controlplane.apiserver.crd.definition import CustomResource
@@ -59,12 +61,31 @@ class App:
         finally:
             gauge.dec()
         metrics.observe(context, result.code, loop.time() - started)
-        if isinstance(result, Answer):
+        if self._services.audit is not None:
+            await self._audited(self._services.audit, context, result, send)
+        elif isinstance(result, Answer):
             await _send_answer(context, result, send)
         elif isinstance(result, Upgraded):
             await self._run_upgraded(context, result)
         else:
             await self._send_stream(context, result, send)
+
+    async def _audited(self, audit: Auditor, context: Context, result: Result, send: Send) -> None:
+        """Send the answer, and tell the audit log."""
+        if context.audit is None and not context.user.name:
+            audit.begin(context)  # nobody knew who it was
+        if isinstance(result, Answer):
+            audit.completed(context, result)
+            await _send_answer(context, result, send)
+            return
+        audit.started(context, result)
+        try:
+            if isinstance(result, Upgraded):
+                await self._run_upgraded(context, result)
+            else:
+                await self._send_stream(context, result, send)
+        finally:
+            audit.completed(context, result)
 
     def _context(self, scope: Scope, receive: Any) -> Context:
         raw_query: bytes = scope["query_string"]
@@ -105,6 +126,8 @@ class App:
             raise
         except Exception:
             logger.exception("%s %s failed", context.method, context.info.path.path)
+            if context.audit is not None:
+                context.audit.broke = True
             return _failure(context, status.internal_error(OUR_FAULT))
         finally:
             self._deadlines.end(task)
@@ -113,6 +136,8 @@ class App:
         services = self._services
         open_path = not context.info.is_resource and paths.is_open(context.info.path.path)
         context.user = await services.authenticator.authenticate(context, may_be_anonymous=open_path)
+        if services.audit is not None:
+            services.audit.begin(context)
         if any(name.startswith(b"impersonate-") for name in context.headers):
             context.user = await impersonated(context)
         flow = services.fairness.flow(context.user, context.info)
@@ -135,7 +160,10 @@ class App:
 
     async def _permitted(self, context: Context) -> Result:
         services = self._services
-        await services.authorizer.check(context)
+        if context.audit is None or services.audit is None:
+            await services.authorizer.check(context)
+        else:
+            await _told(services.audit, services.authorizer, context)
         remote = services.aggregation.serving(context.info.path.path)
         if remote is not None:
             return await aggregated.handle(context, remote)
@@ -196,6 +224,17 @@ class App:
         finally:
             gauge.dec()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _told(audit: Auditor, authorizer: Authorizer, context: Context) -> None:
+    """Authorize, and note the decision."""
+    try:
+        await authorizer.check(context)
+    except ApiError as error:
+        if error.code == 403:
+            audit.decided(context, allowed=False, reason=error.message)
+        raise
+    audit.decided(context, allowed=True)
 
 
 def _failure(context: Context, error: ApiError) -> Answer:

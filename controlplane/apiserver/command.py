@@ -89,6 +89,11 @@ _OPTIONS: Final = (
     click.option("--max-requests-inflight", type=click.IntRange(1), default=400, show_default=True),
     click.option("--max-mutating-requests-inflight", type=click.IntRange(1), default=200, show_default=True),
     click.option("--request-timeout", type=Duration(), default="1m0s", show_default=True),
+    click.option("--audit-policy-file", type=_FILE, help="What is audited; nothing without it."),
+    click.option("--audit-log-path", default="", help="Where audit events go; -: standard output."),
+    click.option("--audit-log-maxage", type=click.IntRange(0), default=0, help="Days that rotated files stay; 0: all."),
+    click.option("--audit-log-maxbackup", type=click.IntRange(0), default=0, help="Rotated files that stay; 0: all."),
+    click.option("--audit-log-maxsize", type=click.IntRange(0), default=100, show_default=True, help="MiB of a file."),
     click.option("--event-ttl", type=Duration(), default="1h0m0s", show_default=True),
     click.option(
         "--min-request-timeout", type=int, default=1800, show_default=True, help="Seconds that a watch lives."
@@ -119,6 +124,8 @@ def config_from(flags: dict[str, Any]) -> ApiServerConfig:
         "service_account_key_files": tuple(flags.pop("service_account_key_file")),
         "service_account_max_token_expiration_seconds": int(flags.pop("service_account_max_token_expiration")),
         "request_timeout_seconds": flags.pop("request_timeout"),
+        "audit_log_maxage_days": flags.pop("audit_log_maxage"),
+        "audit_log_maxsize_mebibytes": flags.pop("audit_log_maxsize"),
         "event_ttl_seconds": int(flags.pop("event_ttl")),
         "min_request_timeout_seconds": flags.pop("min_request_timeout"),
         "shutdown_grace_seconds": flags.pop("shutdown_grace"),

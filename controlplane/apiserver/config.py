@@ -51,6 +51,11 @@ class ApiServerConfig:
     enable_admission_plugins: tuple[str, ...] = ()  # besides those that are on by default
     disable_admission_plugins: tuple[str, ...] = ()
     admission_control_config_file: Path | None = None  # AdmissionConfiguration
+    audit_policy_file: Path | None = None  # without it nothing is audited
+    audit_log_path: str = ""  # "-": standard output
+    audit_log_maxage_days: int = 0  # of rotated files; 0: no limit
+    audit_log_maxbackup: int = 0
+    audit_log_maxsize_mebibytes: int = 100
     enable_priority_and_fairness: bool = True
     max_requests_inflight: int = 400  # together with the next: the seats that priority levels share
     max_mutating_requests_inflight: int = 200

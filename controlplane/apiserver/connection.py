@@ -11,9 +11,10 @@ Pipes = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class Peer:
     """The other end of one TLS connection, and what authentication found out about it: shared by all its requests."""
 
-    __slots__ = ("certificate", "is_proxy", "user")
+    __slots__ = ("address", "certificate", "is_proxy", "user")
 
-    def __init__(self, certificate: bytes | None) -> None:
+    def __init__(self, certificate: bytes | None, address: tuple[str, ...] | None = None) -> None:
+        self.address = address[0] if address else ""  # its IP address
         self.certificate = certificate  # DER of the verified client certificate, or None
         self.user: object | None = None  # the certificate's user, remembered by authn
         self.is_proxy: bool | None = None  # whether it is a front proxy's; None until authn has looked
@@ -30,6 +31,10 @@ class Connection:
         self.abort = abort  # cut it: the client does not read
         self.is_lost = False
         self._lost: list[Callable[[], None]] = []
+
+    @property
+    def address(self) -> str:
+        return self._peer.address
 
     @property
     def certificate(self) -> bytes | None:

@@ -13,6 +13,7 @@ from controlplane.objects import status
 from controlplane.objects.kinds import Resource
 
 if TYPE_CHECKING:
+    from controlplane.apiserver.audit import Record
     from controlplane.apiserver.authn.user import User
     from controlplane.apiserver.connection import Connection
     from controlplane.apiserver.fairness.fairness import Flow
@@ -75,6 +76,8 @@ class Context:
     warnings: list[str] = field(default_factory=list)
     flow: Flow | None = None  # of priority and fairness, once the user is known
     is_late: bool = False  # its time is over
+    audit: Record | None = None  # while the audit log wants to know of this request
+    annotations: dict[str, str] = field(default_factory=dict)  # of its audit event
 
     def header(self, name: bytes) -> str:
         """A header by its lower-case name; empty when absent."""
@@ -119,7 +122,10 @@ class Context:
                 raise status.request_entity_too_large(f"limit is {MAX_BODY_BYTES}")
             parts.append(part)
             if not message.get("more_body"):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+                whole = parts[0] if len(parts) == 1 else b"".join(parts)
+                if self.audit is not None and self.audit.wants_body:
+                    self.audit.body = whole
+                return whole
 
     def answer(self, value: Object, code: int = 200) -> Answer:
         """A document that is no object of the store, in the form that the client accepts."""

@@ -11,6 +11,9 @@ from typing import Final
 from controlplane.apiserver import admission, bootstrap, compaction, masters
 from controlplane.apiserver.admission.configuration import read as read_admission
 from controlplane.apiserver.app import App
+from controlplane.apiserver.audit import Auditor
+from controlplane.apiserver.audit.log import AuditLog, Rotation
+from controlplane.apiserver.audit.policy import parse as parse_policy
 from controlplane.apiserver.authn.chain import Authenticator
 from controlplane.apiserver.authn.tokens import Tokens
 from controlplane.apiserver.authz.authorizer import Authorizer
@@ -87,10 +90,20 @@ def build(config: ApiServerConfig, backend: Backend, environment: Environment) -
         metrics=Metrics(),
         upstreams=Upstreams(config),
         fairness=_fairness(config),
+        audit=_auditor(config, environment),
         admission_settings=admission.settings(read_admission(admission_file)) if admission_file else {},
     )
     services.metrics.registry.register(services.fairness)
     return services
+
+
+def _auditor(config: ApiServerConfig, environment: Environment) -> Auditor | None:
+    """The audit log, where a policy and a place are configured."""
+    if config.audit_policy_file is None or not config.audit_log_path:
+        return None
+    policy = parse_policy(config.audit_policy_file.read_bytes())
+    rotation = Rotation(config.audit_log_maxsize_mebibytes, config.audit_log_maxbackup, config.audit_log_maxage_days)
+    return Auditor(policy, AuditLog(config.audit_log_path, rotation, environment.now))
 
 
 def _fairness(config: ApiServerConfig) -> Fairness:
@@ -142,6 +155,8 @@ async def run(
         asyncio.create_task(services.custom.run(services), name="custom resources"),
     ]
     background.extend(_reloading(services))
+    if services.audit is not None:
+        background.append(asyncio.create_task(services.audit.log.run(), name="audit log"))
     if config.enable_priority_and_fairness:
         following = _until_done("priority and fairness", lambda: flow_control.follow(services))
         background.append(asyncio.create_task(following, name="priority and fairness"))
@@ -196,6 +211,8 @@ async def _shut_down(services: Services, server: HttpServer, background: list[as
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
     await server.stop(services.config.shutdown_grace_seconds)
+    if services.audit is not None:
+        services.audit.log.flush()
     await services.caches.close()
     await services.upstreams.close()
     await services.webhooks.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from controlplane.apiserver.aggregation.registrations import Registrations
+from controlplane.apiserver.audit import Auditor
 from controlplane.apiserver.config import ApiServerConfig
 from controlplane.apiserver.crd.manager import CustomResources
 from controlplane.apiserver.environment import Environment
@@ -87,6 +88,7 @@ class Services:
     event_leases: LeasePool = field(default_factory=LeasePool)
     node_metrics: Measurer = field(default_factory=Measurer)
     fairness: Fairness = field(default_factory=lambda: Fairness(600, 15.0))
+    audit: Auditor | None = None
     admission_settings: dict[str, Any] = field(default_factory=dict)  # of plugins that are configured, by name
     quota_recounts: dict[str, float] = field(default_factory=dict)  # loop time of the last count, by key of the quota
     webhooks: Clients = field(default_factory=Clients)

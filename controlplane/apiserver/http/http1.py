@@ -125,7 +125,8 @@ class Http1Session(asyncio.Protocol):
         self.transport = transport
         tls = transport.get_extra_info("ssl_object")
         certificate = tls.getpeercert(True) if tls is not None else None
-        self.connection = Connection(Peer(certificate), transport.abort, self._take_over)
+        peer = Peer(certificate, transport.get_extra_info("peername"))
+        self.connection = Connection(peer, transport.abort, self._take_over)
         self._state = {"connection": self.connection}
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""

@@ -260,7 +260,8 @@ class Http2Session(asyncio.Protocol):
         self._server = server
         self.transport = transport
         tls = transport.get_extra_info("ssl_object")
-        self._peer = Peer(tls.getpeercert(True) if tls is not None else None)
+        certificate = tls.getpeercert(True) if tls is not None else None
+        self._peer = Peer(certificate, transport.get_extra_info("peername"))
         self.quiet_since: float | None = server.loop.time()
         self._stale_sweeps = 0
         self._frames = RequestConnection(self, server.loop.time, self._on_output)

@@ -74,6 +74,7 @@ def attributes(
         old,
         context.is_dry_run,
         context.warnings,
+        context.annotations,
     )
 
 
