@@ -17,7 +17,7 @@ from controlplane.launcher import show
 from controlplane.launcher.bench.api.command import api
 from controlplane.launcher.bench.measures import MEASURES, Measure, Options
 from controlplane.launcher.bench.numbers import shown
-from controlplane.launcher.bench.plot import draw
+from controlplane.launcher.bench.plot import draw, times
 from controlplane.launcher.bench.system import OURS_COMMAND, System
 from controlplane.launcher.state import LauncherError
 
