@@ -13,6 +13,7 @@ from kvstore.raft.types import Entry, Message, Persist, Restored, SnapshotMark
 UNKNOWN, NOT_FOUND, RESOURCE_EXHAUSTED, FAILED_PRECONDITION, UNAVAILABLE = 2, 5, 8, 9, 14  # gRPC status codes
 NO_LEADER = "etcdserver: no leader"
 TIMED_OUT = "etcdserver: request timed out"
+TRANSFER_TIMED_OUT = "etcdserver: request timed out, leader transfer took too long"  # etcd's code for it is UNKNOWN
 LEADER_CHANGED = "etcdserver: leader changed"
 STOPPED = "etcdserver: server stopped"
 NOT_LEADER = "etcdserver: not leader"
@@ -191,6 +192,7 @@ __all__ = [
     "STOPPED",
     "TIMED_OUT",
     "TOO_MANY_REQUESTS",
+    "TRANSFER_TIMED_OUT",
     "UNAVAILABLE",
     "UNKNOWN",
     "Disk",

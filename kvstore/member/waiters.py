@@ -8,7 +8,17 @@ batch of an older term is either applied or lost for good; what is lost is sent 
 from collections import deque
 from dataclasses import dataclass
 
-from kvstore.member.ports import NO_LEADER, STOPPED, TIMED_OUT, UNAVAILABLE, Done, Failed, Ok
+from kvstore.member.ports import (
+    NO_LEADER,
+    STOPPED,
+    TIMED_OUT,
+    TRANSFER_TIMED_OUT,
+    UNAVAILABLE,
+    UNKNOWN,
+    Done,
+    Failed,
+    Ok,
+)
 
 LIFE_SHIFT = 32
 
@@ -207,4 +217,4 @@ class Transfers:
         late = [done for _, done, deadline in self._waiting if deadline <= tick]
         self._waiting = [waiter for waiter in self._waiting if waiter[2] > tick]
         for done in late:
-            done(Failed(UNAVAILABLE, TIMED_OUT))
+            done(Failed(UNKNOWN, TRANSFER_TIMED_OUT))

@@ -16,6 +16,7 @@ FEW = [
     ("log", "write", "torn", 23),
     ("state", "write", "kill", 4),
     ("state", "sync", "kill", 3),
+    ("state", "write", "torn", 1),  # while the store is made
 ]
 MANY = [
     (place, call, action, at)

@@ -107,6 +107,14 @@ async def test_a_state_that_was_lost_is_made_anew_from_a_whole_log(member: Membe
     await writer.check()
 
 
+async def test_a_directory_of_a_newer_format_is_refused(member: Member) -> None:
+    await fill(member, 3)
+    await member.end(signal.SIGTERM)
+    path = member.data / "identity.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 7'))
+    assert "has the format 7, this version reads and writes 1" in await refusal(member)
+
+
 async def test_the_directory_of_another_member_is_refused(member: Member, tmp_path: Path) -> None:
     await fill(member, 3)
     await member.end(signal.SIGTERM)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from kvstore.member.config import MemberConfig
+from kvstore.storage.data_dir import Identity
 
 
 def test_the_ids_are_those_that_etcd_derives() -> None:
@@ -55,3 +56,21 @@ def test_the_order_of_the_initial_cluster_does_not_matter() -> None:
 def test_what_does_not_fit_together_is_refused(flags: dict[str, str], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         MemberConfig.from_flags(flags)
+
+
+def test_a_directory_is_a_member_s_own_at_its_url_or_at_another_but_not_that_of_another_cluster() -> None:
+    def config(*ports: int) -> MemberConfig:
+        urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(("one", "two", "three"), ports, strict=True)}
+        return MemberConfig(name="one", initial_cluster=tuple(urls.items()), initial_advertise_peer_urls=(urls["one"],))
+
+    founded = config(1, 2, 3)
+    known = Identity(founded.cluster_id, founded.member_id, "one")
+    assert founded.is_own(known)
+    assert config(7, 2, 3).is_own(known)  # moved
+    assert config(1, 2, 7).is_own(known)  # another member moved
+    assert not config(7, 8, 9).is_own(known)
+
+
+def test_what_is_recovered_from_peers_is_one_of_three() -> None:
+    with pytest.raises(ValueError, match="recover-from-peers"):
+        MemberConfig(recover_from_peers="maybe")

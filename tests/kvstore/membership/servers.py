@@ -45,6 +45,11 @@ class Watched(Process):
         process.wait()
         follower.terminate()
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, and do not wait."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def exit_code(self, seconds: float = 20) -> int:
         """Wait for its own end."""
         assert self._process is not None
@@ -137,9 +142,12 @@ class Servers:
         return self.ok(at, "member", "add", name, f"--peer-urls={self.peers[name]}", *flags)
 
     def leader(self, at: str) -> str:
-        """The name of the leader that `at` knows."""
-        status = json.loads(self.ok(at, "endpoint", "status", "-w", "json"))[0]["Status"]
-        return next(str(one["name"]) for one in self.members(at) if one["ID"] == status["leader"])
+        """The name of the leader that `at` knows, once it knows one."""
+        for _ in range(100):
+            status = json.loads(self.ok(at, "endpoint", "status", "-w", "json"))[0]["Status"]
+            if status.get("leader"):
+                return next(str(one["name"]) for one in self.members(at) if one["ID"] == status["leader"])
+        raise AssertionError("nobody leads")
 
 
 @contextmanager

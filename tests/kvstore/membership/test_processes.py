@@ -6,9 +6,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
-from tests.kvstore.api.processes import needs_etcd, needs_etcdctl
+from kvstore.pb import rpc_pb2 as rpc
+from tests.kvstore.api.processes import free_ports, needs_etcd, needs_etcdctl
 from tests.kvstore.membership.load import Load, keys
 from tests.kvstore.membership.servers import OURS, THEIRS, Servers, servers
 
@@ -188,3 +190,60 @@ def test_kill_9_of_all_in_the_middle_of_changes_loses_nothing(ours: Servers, rou
         ours.running[name].wait_ready()
         assert set(acknowledged) <= keys(ours, name)
     assert len(ours.members(staying[0])) in (3, 4)
+
+
+def test_a_member_moves_to_another_peer_url_with_the_flags_it_was_founded_with(ours: Servers) -> None:
+    ours.found("one", "two", "three")
+    moved = next(name for name in ("two", "three") if name != ours.leader("one"))
+    identity = ours.member_id("one", moved)
+    ours.peers[moved] = f"http://127.0.0.1:{free_ports(1)[0]}"
+    ours.ok("one", "member", "update", identity, f"--peer-urls={ours.peers[moved]}")
+    ours.end(moved)
+    ours.ok("one", "put", "while", "away")
+    ours.start(moved, ("one", "two", "three"), "new")
+    assert ours.ok(moved, "get", "while") == "while\naway\n"
+    assert ours.member_id(moved, moved) == identity
+    ours.until("Leadership transferred", ours.leader("one"), "move-leader", identity)
+
+
+def move(cluster: Servers, at: str, target: str) -> str:
+    """The refusal; etcdctl would ask again and again."""
+    request = rpc.MoveLeaderRequest(targetID=int(target, 16)).SerializeToString()
+    with grpc.insecure_channel(cluster.endpoint(at)) as channel, pytest.raises(grpc.RpcError) as refusal:
+        channel.unary_unary("/etcdserverpb.Maintenance/MoveLeader")(request, timeout=20)
+    return f"{refusal.value.code()} {refusal.value.details()}"
+
+
+def lagging(cluster: Servers) -> list[str]:
+    """What is said when leadership is to move to a voter that does not answer, and to one that has to catch up first."""
+    cluster.found("one", "two", "three")
+    leader = cluster.leader("one")
+    names = [name for name in ("one", "two", "three") if name != leader]
+    target, other = cluster.member_id(leader, names[0]), cluster.member_id(leader, names[1])
+    process = cluster.running[names[0]]
+    process.signal(signal.SIGSTOP)
+    try:
+        said = [move(cluster, leader, target)]
+        for number in range(30):
+            cluster.ok(leader, "put", f"k{number}", "x")
+        said.append((cluster.leader(names[1]) == leader and "it still leads") or "it does not lead")
+    finally:
+        process.signal(signal.SIGCONT)
+    for _ in range(100):  # it may find the order to lead in its socket, and follow it without being asked again
+        if (leader := cluster.leader(names[1])) == names[0]:
+            break
+        cluster.etcdctl(leader, "--command-timeout=1s", "move-leader", target)
+    said.append(move(cluster, names[0], "abc"))
+    said.append(move(cluster, names[1], other))
+    return said
+
+
+@pytest.mark.slow
+@needs_etcd
+def test_leadership_moves_to_a_lagging_voter_when_it_has_caught_up_and_else_fails_as_in_etcd(tmp_path: Path) -> None:
+    with servers(OURS, tmp_path / "ours") as cluster:
+        ours = lagging(cluster)
+    with servers(THEIRS, tmp_path / "theirs") as cluster:
+        theirs = lagging(cluster)
+    assert ours[0] == "StatusCode.UNKNOWN etcdserver: request timed out, leader transfer took too long"
+    assert ours[1:] == theirs[1:]  # etcd says the same, but only when the client's own deadline is over

@@ -1,6 +1,8 @@
 """The data directory: one process, one member."""
 
 import multiprocessing
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,53 @@ def test_the_directory_of_another_member_is_refused(tmp_path: Path, other: Ident
     with pytest.raises(WrongDataDirectory, match="belongs to member one"):
         directory.identify(other)
     directory.close()
+
+
+def test_a_newer_format_is_refused_and_the_first_one_needs_no_number(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path)
+    directory.identify(MINE)
+    path = tmp_path / "identity.json"
+    path.write_text(path.read_text().replace('"format": 1, ', ""))
+    assert directory.identity() == MINE
+    path.write_text(path.read_text().replace("{", '{"format": 2, '))
+    with pytest.raises(WrongDataDirectory, match="format 2, this version reads and writes 1"):
+        directory.identity()
+    directory.close()
+
+
+@pytest.mark.parametrize("crash", range(1, 12))
+def test_a_replacement_that_is_cut_off_anywhere_ends_the_same_when_it_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: int
+) -> None:
+    directory = DataDirectory(tmp_path)
+    directory.identify(MINE)
+    for name in ("log", "state"):
+        (tmp_path / name / "old").write_bytes(b"old")
+    (tmp_path / "log-begun").touch()
+    damage, new, steps = directory.note_damage(MINE, "flipped"), Identity(0xC1, 0xA2, "one"), 0
+    assert directory.damage() == damage
+
+    def counted(what: Callable[..., object]) -> Callable[..., object]:
+        def step(*arguments: object, **options: object) -> object:
+            nonlocal steps
+            steps += 1
+            if steps == crash:
+                raise InterruptedError
+            return what(*arguments, **options)
+
+        return step
+
+    with monkeypatch.context() as patch, suppress(InterruptedError):
+        for name in ("rename", "unlink", "mkdir"):
+            patch.setattr(Path, name, counted(getattr(Path, name)))
+        directory.replace(damage, new, b"table")
+    directory.close()
+    directory = DataDirectory(tmp_path)
+    if (left := directory.damage()) is not None:
+        directory.replace(left, new, b"table")
+    assert (directory.identity(), directory.founding_table(), directory.has_begun) == (new, b"table", False)
+    assert (tmp_path / "damaged-1" / "log" / "old").read_bytes() == b"old"
+    assert (tmp_path / "damaged-1" / "state" / "old").read_bytes() == b"old"
+    assert not any((tmp_path / "state").iterdir())
+    directory.close()
+    assert steps >= min(crash, 10)
