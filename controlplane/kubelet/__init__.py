@@ -7,7 +7,7 @@
     environment.py resources.py images.py volumes.py addresses.py     PURE: what a container gets
     starter.py     from a manifest to a StartRequest         podvolumes.py sources.py  volumes on disk, and what they show
     probes.py checks.py hooks.py   questions put to containers          statuswriter.py  tells the API, newest only
-    access.py      who may ask a node what
+    access.py      who may ask a node what                        certificates.py   its own certificate: first and further ones
     server.py metrics.py   HTTPS: /containerLogs, /pods, /stats/summary, /metrics/resource, /healthz
     streaming/     /exec, /attach, /portForward: WebSocket and SPDY, sessions, forwarded ports
     nodestatus.py registration.py   the Node, its status, its lease     agent.py  one node       service.py  run, run_many

@@ -61,7 +61,15 @@ _FILE = click.Path(exists=True, dir_okay=False)
 
 
 @click.command()
-@click.option("--kubeconfig", type=_FILE, required=True)
+@click.option("--kubeconfig", type=click.Path(dir_okay=False), required=True)
+@click.option(
+    "--bootstrap-kubeconfig",
+    type=_FILE,
+    default=None,
+    help="With a bootstrap token: how --kubeconfig is made at first.",
+)
+@click.option("--cert-dir", type=click.Path(file_okay=False), default=None, help="[default: ROOT-DIR/pki]")
+@click.option("--rotate-certificates/--no-rotate-certificates", default=True, show_default=True)
 @click.option("--hostname-override", default="", help="The node's name.  [default: the host's]")
 @click.option("--node-ip", default="127.0.0.1", show_default=True)
 @click.option("--address", default="", help="Where to listen.  [default: --node-ip]")
@@ -122,9 +130,16 @@ def _configuration(flags: dict[str, object], name: str, runtime: str) -> Kubelet
 
     capacity = flags["capacity"]
     simulated = runtime == "simulated"
+    if not text("bootstrap_kubeconfig") and not Path(text("kubeconfig")).exists():
+        raise ConfigurationError(
+            f"--kubeconfig {text('kubeconfig')} is not there; --bootstrap-kubeconfig could make it"
+        )
     return KubeletConfig(
         kubeconfig=text("kubeconfig"),
         node_name=name,
+        bootstrap_kubeconfig=text("bootstrap_kubeconfig"),
+        cert_dir=text("cert_dir"),
+        rotate_certificates=bool(flags["rotate_certificates"]),
         node_ip=text("node_ip"),
         address=text("address"),
         port=int(text("port") or 0),

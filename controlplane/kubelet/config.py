@@ -22,6 +22,9 @@ class KubeletConfig:
 
     kubeconfig: str
     node_name: str
+    bootstrap_kubeconfig: str = ""  # with it the kubeconfig is made at the first start, by a certificate request
+    cert_dir: str = ""  # of the certificate so obtained; "" is `pki` below root_dir
+    rotate_certificates: bool = True
     node_ip: str = "127.0.0.1"
     address: str = ""  # where to listen; "" is node_ip
     port: int = 10250  # 0: any free one

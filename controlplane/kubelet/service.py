@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from controlplane.kubelet import certificates
 from controlplane.kubelet.access import Access
 from controlplane.kubelet.agent import NodeAgent
 from controlplane.kubelet.config import ConfigurationError, KubeletConfig
@@ -47,11 +48,16 @@ async def run_many(configs: Sequence[KubeletConfig], *, stop: asyncio.Event, rea
 async def _run(configs: Sequence[KubeletConfig], *, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     for config in configs:
         config.check()
-    first = configs[0]
+    first, clock = configs[0], SystemClock()
+    random = Random(first.seed)
+    if first.bootstrap_kubeconfig and not await _finished_before(certificates.bootstrap(first, clock, random), stop):
+        return
     client = ApiClient(ClientConfig.from_kubeconfig(first.kubeconfig))
     try:
         async with asyncio.TaskGroup() as group:
-            fleet = Fleet(configs, client, SystemClock(), Random(first.seed), group)
+            fleet = Fleet(configs, client, clock, random, group)
+            if first.rotate_certificates and certificates.certificate_path(first).exists():
+                fleet.spawn(certificates.Rotation(first, client, clock, random, client.reload).run())
             try:
                 if await _finished_before(fleet.open(), stop):
                     ready()
@@ -117,8 +123,8 @@ class Fleet:
         """Register all nodes, then follow their pods; returns when every node is Ready and its pods are known."""
         programs = any(agent.runtime.runs_programs for agent in self.agents.values())
         if programs:
-            self._spawn(self._services.run())
-        self._spawn(self._recorder.run())
+            self.spawn(self._services.run())
+        self.spawn(self._recorder.run())
         limit = asyncio.Semaphore(REGISTRATIONS_AT_ONCE)
 
         async def begin(agent: NodeAgent) -> None:
@@ -129,9 +135,9 @@ class Fleet:
         if programs:
             await self._services.wait_synced()
         self._pods.add_handler(self._on_pod)
-        self._spawn(self._pods.run())
+        self.spawn(self._pods.run())
         self._nodes.add_handler(self._on_node)
-        self._spawn(self._nodes.run())
+        self.spawn(self._nodes.run())
         await self._pods.wait_synced()
         await self._nodes.wait_synced()
         for name, agent in self.agents.items():
@@ -153,9 +159,10 @@ class Fleet:
             )
             self._stack.push_async_callback(server.stop)
         await agent.register()
-        self._spawn(agent.registration.run())
+        self.spawn(agent.registration.run())
 
-    def _spawn(self, work: Any) -> None:
+    def spawn(self, work: Any) -> None:
+        """Run until `close`."""
         self._tasks.append(self._group.create_task(work))
 
     def _on_pod(self, change: Change) -> None:

@@ -225,6 +225,10 @@ class ApiClient:
                 raise _error(stream.status, await stream.read())
         return stream
 
+    def reload(self) -> None:
+        """Read the files of the configuration again (a certificate that was renewed). ConfigError when they cannot be used."""
+        self._http.renew(self.config.ssl_context())
+
     async def close(self) -> None:
         """Drop all connections. Watches and requests in flight end in ConnectionLost."""
         await self._http.close()

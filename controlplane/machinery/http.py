@@ -88,6 +88,12 @@ class HttpClient:
         except TimeoutError:
             raise ConnectionLost(f"{method} {target}: no answer in {timeout_seconds} s", sent=True) from None
 
+    def renew(self, ssl_context: ssl.SSLContext | None) -> None:
+        """Open new connections with another context (a renewed certificate); those in use go on to their end."""
+        self._ssl = ssl_context
+        while self._idle:
+            self._idle.pop().abort()
+
     async def close(self) -> None:
         """Drop all connections; exchanges in flight end in ConnectionLost."""
         self._closed = True
