@@ -16,12 +16,15 @@ from kvstore.api.node import Answer, Node
 from kvstore.member.ports import Ok, Result
 from kvstore.mvcc import commands
 from kvstore.mvcc.leases import LeaseRecord, encode_expiry
+from kvstore.mvcc.state import StateMachine
 from kvstore.mvcc.working import Turn
 
 __all__ = ["Lessor"]
 
 SCAN_SECONDS = 0.5
-MAX_EXPIRED_IN_ENTRY = 1000
+MAX_EXPIRED_IN_ENTRY = 250  # leases; with the next, the time that one entry takes: three milliseconds or so
+MAX_KEYS_IN_ENTRY = 1000  # of the leases that it ends; a lease with more has an entry of its own
+PAUSE_SECONDS = 0.001  # between two entries, for others
 MAX_STALE_DEADLINES = 10_000  # renewed since; beyond it, and half the queue, they are swept out
 RENEW = "lease/renew"
 TIME_TO_LIVE = "lease/time-to-live"
@@ -41,6 +44,7 @@ class Lessor:
         self._node = node
         self._clock = clock
         self._later = later
+        self._ttls = _ttls(node.state)  # in seconds, on every member, so that who becomes leader need not read them first
         self._deadlines: dict[int, float] = {}  # of the leader; empty elsewhere
         self._queue: list[tuple[float, int]] = []  # (deadline, lease), stale entries included
         self._expiring: dict[int, list[Seconds]] = {}  # proposed, with the renewals that wait for what comes of it
@@ -68,9 +72,10 @@ class Lessor:
             heapify(self._queue)
 
     def _arm_all(self) -> None:
-        extra_seconds = self._node.limits.election_timeout_seconds
-        for record in self._node.state.leases():
-            self._arm(record.lease, record.ttl_seconds + extra_seconds)
+        now = self._clock() + self._node.limits.election_timeout_seconds
+        self._deadlines = {lease: now + ttl_seconds for lease, ttl_seconds in self._ttls.items()}
+        self._queue = [(due, lease) for lease, due in self._deadlines.items()]
+        heapify(self._queue)
 
     def _disarm_all(self) -> None:
         self._deadlines.clear()
@@ -86,12 +91,16 @@ class Lessor:
             self._arm_all()
 
     def _on_turn(self, turn: Turn) -> None:
-        if not self._node.member.is_leader:
-            return
+        if turn.restored:
+            self._ttls = _ttls(self._node.state)
+        is_leader = self._node.member.is_leader
         for change in turn.leases:
             if change.ttl_seconds:
-                self._arm(change.lease, change.ttl_seconds)
+                self._ttls[change.lease] = change.ttl_seconds
+                if is_leader:
+                    self._arm(change.lease, change.ttl_seconds)
             else:
+                self._ttls.pop(change.lease, None)
                 self._deadlines.pop(change.lease, None)
                 for done in self._expiring.pop(change.lease, ()):
                     done(0)
@@ -102,18 +111,23 @@ class Lessor:
             self._expire_due()
 
     def _expire_due(self) -> None:
-        """Propose the end of what is overdue, as one entry."""
+        """Propose the end of what is overdue, as one entry; what does not go into it waits for it to be applied."""
         if self._is_stopped or not self._node.member.is_leader:
             return
         expired: list[LeaseRecord] = []
+        key_count = 0
         now = self._clock()
-        while self._queue and self._queue[0][0] <= now and len(expired) < MAX_EXPIRED_IN_ENTRY:
+        while (
+            self._queue and self._queue[0][0] <= now
+            and len(expired) < MAX_EXPIRED_IN_ENTRY and key_count < MAX_KEYS_IN_ENTRY
+        ):  # fmt: skip
             deadline, lease = heappop(self._queue)
             if self._deadlines.get(lease) != deadline:
                 continue  # renewed or gone since
             record = self._node.state.lease(lease)
             if record is not None:
                 expired.append(record)
+                key_count += len(self._node.state.lease_keys(lease))
                 self._expiring.setdefault(lease, [])
         if expired:
             payload = encode_expiry(self._node.member.term, expired)
@@ -129,7 +143,7 @@ class Lessor:
             for done in waiting:
                 done(0 if is_gone else None)
         if isinstance(result, Ok):
-            self._expire_due()
+            self._later(PAUSE_SECONDS, self._expire_due)
 
     # ---- questions ------------------------------------------------------------------------------------------------
 
@@ -141,14 +155,14 @@ class Lessor:
             self._ask(RENEW, lease, done)
 
     def _renew_here(self, lease: int, done: Seconds) -> None:
-        record = self._node.state.lease(lease)
-        if record is None:
+        ttl_seconds = self._ttls.get(lease)
+        if ttl_seconds is None:
             done(0)
         elif lease in self._expiring:  # too late, most likely: wait for what the entry does
             self._expiring[lease].append(done)
         else:
-            self._arm(lease, record.ttl_seconds)
-            done(record.ttl_seconds)
+            self._arm(lease, ttl_seconds)
+            done(ttl_seconds)
 
     def time_to_live(self, lease: int, done: Seconds) -> None:
         """Find the remaining time of `lease`, as the leader sees it."""
@@ -184,6 +198,10 @@ class Lessor:
             answer(_SECONDS.pack(self._remaining(_LEASE.unpack(payload)[0])))
         else:
             answer(b"")
+
+
+def _ttls(state: StateMachine) -> dict[int, int]:
+    return {record.lease: record.ttl_seconds for record in state.leases()}
 
 
 def _packed(seconds: int | None) -> bytes:

@@ -91,7 +91,6 @@ def _uses() -> st.SearchStrategy[Any]:
     )  # fmt: skip
     return st.one_of(
         ask("KV/Put", put), ask("KV/DeleteRange", delete), ask("KV/Range", read), ask("KV/Txn", flat),
-        ask("Lease/LeaseRevoke", st.just(rpc.LeaseRevokeRequest(ID=1))),
         ask("Lease/LeaseTimeToLive", st.builds(rpc.LeaseTimeToLiveRequest, ID=st.just(1), keys=BITS)),
         ask("Lease/LeaseLeases", st.just(rpc.LeaseLeasesRequest())),
         ask("Maintenance/HashKV", st.just(rpc.HashKVRequest())),
@@ -104,6 +103,7 @@ def _acts_of_root() -> st.SearchStrategy[Any]:
     """Draw what these etcds let others do too, by a slip that later ones have mended."""
     return st.one_of(
         ask("Lease/LeaseGrant", st.just(rpc.LeaseGrantRequest(ID=1, TTL=3600))),
+        ask("Lease/LeaseRevoke", st.just(rpc.LeaseRevokeRequest(ID=1))),
         ask("KV/Compact", st.builds(rpc.CompactionRequest, revision=st.integers(1, 9))),
     )
 

@@ -1,6 +1,7 @@
 """Leases: on the leader, through a follower, over a change of leader."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
@@ -141,3 +142,58 @@ async def test_a_follower_asks_the_leader_until_it_answers(served: FakeServer) -
         assert await renewal == 60
         shown = await call(served.channel, "Lease/LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=7))
         assert shown.TTL == 59
+
+
+async def test_a_storm_of_leases_ends_in_entries_that_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvstore.api.lessor.MAX_EXPIRED_IN_ENTRY", 20)
+    monkeypatch.setattr("kvstore.api.lessor.MAX_KEYS_IN_ENTRY", 30)
+    async with quick() as server:
+        for lease in range(1, 101):
+            await grant(server, 1, lease)
+            for number in range(40 if lease == 50 else lease % 3):
+                await call(server.channel, "KV/Put", rpc.PutRequest(key=b"%d/%d" % (lease, number), lease=lease))
+        await until(lambda: not list(server.state.leases()))
+        expiries = [data for data in server.member.proposals if data.startswith(commands.LEASE_EXPIRE)]
+        header, of_one = 9, 16
+        ended = [(len(data) - header) // of_one for data in expiries]
+        assert sum(ended) == 100
+        assert max(ended) <= 20
+        answer = await call(server.channel, "KV/Range", rpc.RangeRequest(key=b"\0", range_end=b"\0", count_only=True))
+        assert not answer.count
+
+
+async def test_only_the_leader_ends_leases() -> None:
+    async with quick() as server:
+        server.member.leader = OTHER_ID
+        await grant(server, 1, 7)
+        await grant(server, 60, 8)
+        loop = asyncio.get_running_loop()
+        passed = loop.create_future()
+        loop.call_later(2.2, passed.set_result, None)  # twice the lease's time
+        await passed
+        assert server.state.lease(7) is not None
+        server.member.elect(MEMBER_ID)
+        await until(lambda: server.state.lease(7) is None)
+        assert server.state.lease(8) is not None
+
+
+@pytest.mark.slow
+async def test_a_hundred_thousand_leases_end_and_nobody_waits() -> None:
+    """The longest turn of the loop, by processor time, while 100,000 leases with a key each end at once."""
+    async with quick() as server:
+        for lease in range(1, 100_001):
+            granted = commands.LEASE_GRANT + rpc.LeaseGrantRequest(ID=lease, TTL=5).SerializeToString()
+            server.state.apply(server.state.applied_index + 1, 3, granted)
+            put = commands.PUT + rpc.PutRequest(key=b"k%06d" % lease, lease=lease).SerializeToString()
+            server.state.apply(server.state.applied_index + 1, 3, put)
+            if not lease % 1000:
+                server.state.end_of_turn()
+                await asyncio.sleep(0)
+        turns: list[float] = []
+        last = time.process_time()
+        while server.state.newest(b"k100000") is not None or next(server.state.leases(), None) is not None:
+            await asyncio.sleep(0)
+            now = time.process_time()
+            turns.append(now - last)
+            last = now
+        assert max(turns) < 0.1, "seconds"
