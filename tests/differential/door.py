@@ -1,5 +1,6 @@
 """Tokens: who has logged in to one server, and root's way back in after a sequence."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -23,7 +24,8 @@ class Door:
         self._call = call
         self._tokens: dict[str, str] = {}
         self.is_on = False
-        self.is_clean = True
+        self.is_clean = False
+        self.revision = 0  # of the users, when the sequence began
 
     async def token(self, user: str) -> str:
         """Return a token of a user; "" of nobody, and of one who cannot log in."""
@@ -60,3 +62,5 @@ class Door:
             await self._call("Auth/RoleDelete", rpc.AuthRoleDeleteRequest(role=role), "")
         self._tokens.clear()
         self.is_on, self.is_clean = False, True
+        with contextlib.suppress(RpcError):  # etcd 3.4 does not know it
+            self.revision = (await self._call("Auth/AuthStatus", rpc.AuthStatusRequest(), "")).authRevision

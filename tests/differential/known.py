@@ -64,6 +64,16 @@ KNOWN = [
         lambda step, ours, theirs: _asks(step, "Auth/AuthStatus") and theirs[0] == 12,
     ),
     Difference(
+        ("etcd 3.5",),
+        "a permission that a role has is granted again without a new revision of the users since 3.6",
+        lambda step, ours, theirs: (
+            _asks(step, "Auth/AuthStatus")
+            and isinstance(ours, rpc.AuthStatusResponse)
+            and ours.enabled == theirs.enabled
+            and theirs.authRevision > ours.authRevision
+        ),
+    ),
+    Difference(
         ("etcd 3.4",),
         "Alarm is answered without a header by 3.4",
         lambda step, ours, theirs: _asks(step, "Maintenance/Alarm") and _without_header(ours) == theirs,

@@ -120,9 +120,9 @@ def people(longest: int) -> st.SearchStrategy[list[Step]]:
     by_others = st.builds(_named, st.one_of(_uses(), _uses(), _uses(), _questions(), _changes()), users, seldom)
     peeks = st.builds(Peek, users, KEYS, st.sampled_from([b"", b"e", b"\0"]))
     step = st.one_of(by_root, by_root, by_others, by_others, by_others, peeks)
-    return st.builds(
-        lambda door, rest: [*_DOOR[:door], *rest], st.sampled_from([8, 8, 8, 0, 6]), st.lists(step, min_size=1, max_size=longest)
-    )
+    status = Ask("Auth/AuthStatus", rpc.AuthStatusRequest(), ROOT)
+    doors, steps = st.sampled_from([8, 8, 8, 0, 6]), st.lists(step, min_size=1, max_size=longest)
+    return st.builds(lambda door, rest: [*_DOOR[:door], *rest, status], doors, steps)
 
 
 # ---- the member -------------------------------------------------------------------------------------------------------

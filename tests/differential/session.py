@@ -140,6 +140,8 @@ class Session:
 
     def _comparable(self, answer: Any) -> Answer:
         self._names.to_sequence(answer)
+        if isinstance(answer, rpc.AuthStatusResponse):
+            answer.authRevision -= self._door.revision
         return comparable(answer, self.base, self._names.members)
 
     async def _perform_json(self, step: steps.Json) -> Answer:

@@ -114,11 +114,19 @@ async def test_http_probes_tell_that_there_is_no_leader(served: FakeServer) -> N
 
 
 async def test_the_metrics_have_etcds_names(served: FakeServer) -> None:
+    for number in range(3):
+        await call(served.channel, "KV/Put", rpc.PutRequest(key=b"%d" % number))
+    await call(served.channel, "KV/DeleteRange", rpc.DeleteRangeRequest(key=b"0", range_end=b"2"))
+    await call(served.channel, "Lease/LeaseGrant", rpc.LeaseGrantRequest(TTL=60))
     status, page = await http(served, "/metrics")
     assert status == 200
     values = dict(line.rsplit(" ", 1) for line in page.splitlines() if line and not line.startswith("#"))
     assert values["etcd_server_has_leader"] == "1"
-    assert values["etcd_debugging_mvcc_current_revision"] == "1"
+    assert values["etcd_debugging_mvcc_current_revision"] == "5"
+    assert (values["etcd_mvcc_put_total"], values["etcd_mvcc_delete_total"]) == ("3", "2")
+    assert (values["etcd_debugging_lease_granted_total"], values["etcd_debugging_lease_revoked_total"]) == ("1", "0")
+    assert values['etcd_cluster_version{cluster_version="3.7"}'] == "1"
+    assert int(values["process_open_fds"]) > 0
     assert 'etcd_server_version{server_version="3.7.0"}' in values
 
 
