@@ -101,6 +101,36 @@ def test_others_are_not(running: Running, client: str) -> None:
     assert running.control("get", "a", client=client, seconds=1).returncode != 0
 
 
+@needs_etcdctl
+def test_with_auth_on_the_common_name_of_the_certificate_is_the_user(running: Running) -> None:
+    for name in ("root", "ann", "nobody"):
+        running.folder.issue(name)
+    for arguments in (
+        ("user", "add", "root:pw"),
+        ("user", "grant-role", "root", "root"),
+        ("user", "add", "ann", "--no-password"),
+        ("role", "add", "reader"),
+        ("role", "grant-permission", "reader", "--prefix", "read", "open/"),
+        ("user", "grant-role", "ann", "reader"),
+        ("put", "open/a", "1"),
+        ("put", "closed", "1"),
+        ("auth", "enable"),
+    ):
+        done = running.control(*arguments)
+        assert done.returncode == 0, (arguments, done.stderr)
+    try:
+        assert running.control("get", "open/a", client="ann").stdout == "open/a\n1\n"
+        for arguments in (("get", "closed"), ("put", "open/a", "2"), ("user", "list")):
+            denied = running.control(*arguments, client="ann")
+            assert "permission denied" in denied.stderr, (arguments, denied.stderr)
+        assert running.control("put", "closed", "2", client="root").stdout == "OK\n"
+        assert running.control("get", "open/a", client="nobody").returncode != 0
+        by_password = running.control("get", "closed", "--user=root:pw", client="ann")
+        assert by_password.stdout == "closed\n2\n", by_password.stderr  # a token counts before the certificate
+    finally:
+        assert running.control("auth", "disable", client="root").returncode == 0
+
+
 def test_the_gateway_is_behind_the_same_lock(running: Running) -> None:
     context = running.folder.files("client").client_context()
     assert context is not None
