@@ -100,6 +100,8 @@ def member(context: click.Context, /, **given: str | None) -> None:
             tls=TlsLimits(
                 flags.pop("tls-min-version", ""),
                 tuple(name.strip() for name in flags.pop("cipher-suites", "").split(",") if name.strip()),
+                flags.pop("client-crl-file", ""),
+                flags.pop("peer-crl-file", ""),
             ),
         )
         config = _config(flags)

@@ -52,6 +52,8 @@ SERVER_FLAGS = {
     "log-level": "debug, info, warn or error",
     "tls-min-version": "TLS1.2 or TLS1.3",
     "cipher-suites": "of TLS 1.2, by Go's names",
+    "client-crl-file": "list of clients' certificates that --trusted-ca-file has revoked (PEM)",
+    "peer-crl-file": "list of members' certificates that --peer-trusted-ca-file has revoked (PEM)",
     "cors": "origins whose pages may ask (HTTP), separated by commas; *: all",
     "host-whitelist": "names that a request over plain HTTP may call us by, separated by commas; * or nothing: all",
     "config-file": "YAML with settings named as the flags; no other flag and no variable counts then",
@@ -140,8 +142,6 @@ WITHOUT_EFFECT: Final = {
 REFUSED_FLAGS = {
     "auto-tls": "make certificates and give --cert-file and --key-file",
     "peer-auto-tls": "make certificates and give --peer-cert-file and --peer-key-file",
-    "client-crl-file": "revoked certificates are not looked at",
-    "peer-crl-file": "revoked certificates are not looked at",
     "peer-cert-allowed-cn": "give the members an authority of their own",
     "peer-cert-allowed-hostname": "give the members an authority of their own",
     "client-cert-allowed-hostname": "give the clients an authority of their own",

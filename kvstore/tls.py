@@ -38,10 +38,12 @@ class Timer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TlsLimits:
-    """etcd's --tls-min-version ("TLS1.2", "TLS1.3") and --cipher-suites (Go's names; they concern TLS 1.2 alone)."""
+    """etcd's --tls-min-version ("TLS1.2", "TLS1.3"), --cipher-suites (Go's names; they concern TLS 1.2 alone), --*-crl-file."""
 
     min_version: str = ""
     cipher_suites: tuple[str, ...] = ()
+    client_crl_file: str = ""  # PEM lists of revoked certificates, each signed by the authority of its side
+    peer_crl_file: str = ""
 
     def set(self, context: ssl.SSLContext) -> None:
         """Have `context` keep to them. Raises ValueError for names that there are not."""
@@ -76,6 +78,7 @@ class TlsFiles:
     trusted_ca_file: str = ""
     client_cert_auth: bool = False
     limits: TlsLimits = TlsLimits()
+    crl_file: str = ""
 
     def server_context(self) -> ssl.SSLContext | None:
         """Return the context of a listener, None without a certificate. Raises ValueError for half a pair."""
@@ -106,6 +109,8 @@ class TlsFiles:
         return context
 
     def _check_pair(self) -> None:
+        if self.crl_file and not self.trusted_ca_file:
+            raise ValueError(f"{self.crl_file} says what an authority has revoked, but there is no authority")
         if bool(self.cert_file) != bool(self.key_file):
             missing = "key" if self.cert_file else "certificate"
             raise ValueError(f"{self.cert_file or self.key_file} comes without its {missing}")
@@ -124,6 +129,18 @@ class TlsFiles:
                 context.load_verify_locations(self.trusted_ca_file)
             except ssl.SSLError as error:
                 raise ValueError(f"{self.trusted_ca_file} holds no certificate: {error}") from error
+        if self.crl_file:
+            self._load_revoked(context)
+
+    def _load_revoked(self, context: ssl.SSLContext) -> None:
+        known = context.cert_store_stats()["crl"]
+        try:
+            context.load_verify_locations(self.crl_file)
+        except ssl.SSLError as error:
+            raise ValueError(f"{self.crl_file} is no list of revoked certificates in PEM: {error}") from error
+        if not known and not context.cert_store_stats()["crl"]:
+            raise ValueError(f"{self.crl_file} is no list of revoked certificates in PEM")
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
 
     def reload(self, context: ssl.SSLContext) -> None:
         """Have new connections use what the files hold now. Raises as `server_context`; the context is unchanged then."""
@@ -132,7 +149,7 @@ class TlsFiles:
 
     def names(self) -> tuple[str, ...]:
         """Return the files that there are."""
-        return tuple(name for name in (self.cert_file, self.key_file, self.trusted_ca_file) if name)
+        return tuple(name for name in (self.cert_file, self.key_file, self.trusted_ca_file, self.crl_file) if name)
 
     def stamp(self) -> _Stamp | None:
         """Return what changes when a file does, None while one cannot be found."""
@@ -155,7 +172,12 @@ class MemberTls:
         limits = limits or TlsLimits()
         limits.set(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))  # a mistake is told where nobody speaks TLS, too
         for_clients = TlsFiles(
-            config.cert_file, config.key_file, config.trusted_ca_file, config.client_cert_auth, limits
+            config.cert_file,
+            config.key_file,
+            config.trusted_ca_file,
+            config.client_cert_auth,
+            limits,
+            limits.client_crl_file,
         )
         for_peers = TlsFiles(
             config.peer_cert_file,
@@ -163,6 +185,7 @@ class MemberTls:
             config.peer_trusted_ca_file,
             config.peer_client_cert_auth,
             limits,
+            limits.peer_crl_file,
         )
         self.clients = for_clients.server_context()
         self.peers = for_peers.server_context()

@@ -60,6 +60,16 @@ class Authority:
             ),
         )
 
+    def revoke(self, *identities: Identity) -> bytes:
+        """A list of revoked certificates (PEM), newer the more there are."""
+        now = START + datetime.timedelta(days=len(identities))
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self._name).last_update(now).next_update(END)
+        for identity in identities:
+            serial = x509.load_pem_x509_certificate(identity.certificate).serial_number
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(START).build()
+            builder = builder.add_revoked_certificate(revoked)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
 
 @dataclass
 class Secured:

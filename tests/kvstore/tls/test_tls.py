@@ -6,6 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,25 @@ async def test_a_certificate_of_another_authority_is_refused(folder: Folder, ser
         await ask(server, folder.files("stranger").client_context())
 
 
+async def test_a_revoked_certificate_is_refused_and_a_new_list_is_loaded_without_a_restart(
+    folder: Folder, server: Server
+) -> None:
+    good, bad = folder.issue("good"), folder.issue("bad")
+    crl_file = folder.write("revoked.pem", folder.authority.revoke(bad))
+    files, timers = replace(folder.files(), crl_file=crl_file), Timers()
+    context = files.server_context()
+    reloader = Reloader(timers.later)
+    reloader.watch(files, context)
+    await server.start("127.0.0.1", 0, context)
+    assert await ask(server, folder.files("good").client_context()) == b"known"
+    with pytest.raises(RpcError):
+        await ask(server, folder.files("bad").client_context())
+    folder.write("revoked.pem", folder.authority.revoke(bad, good))
+    timers.pass_by()
+    with pytest.raises(RpcError):
+        await ask(server, folder.files("good").client_context())
+
+
 async def test_changed_files_are_shown_to_new_connections_without_a_restart(folder: Folder, server: Server) -> None:
     files, timers = folder.files(trusts=False), Timers()
     context = files.server_context()
@@ -199,6 +219,7 @@ def test_no_certificate_is_no_tls(folder: Folder) -> None:
     [
         (TlsFiles("a.pem", ""), "without its key"),
         (TlsFiles("", "a.key"), "without its certificate"),
+        (TlsFiles("a.pem", "a.key", crl_file="revoked.pem"), "there is no authority"),
         (TlsFiles(client_cert_auth=True), "no certificate to serve"),
         (TlsFiles("no.pem", "no.key"), "no.pem is not there"),
     ],
