@@ -7,7 +7,7 @@ share one count. What went since then is found by counting anew before anything 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from controlplane.apiserver.admission.attributes import Attributes
@@ -16,113 +16,12 @@ from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.storage.entry import Entry
 from controlplane.apiserver.storage.store import Write
 from controlplane.objects import quantity, status
-from controlplane.objects.kinds import (
-    CONFIG_MAPS,
-    PERSISTENT_VOLUME_CLAIMS,
-    PODS,
-    REPLICATION_CONTROLLERS,
-    RESOURCE_QUOTAS,
-    SECRETS,
-    SERVICES,
-    Resource,
-)
-from controlplane.objects.quantity import Quantity
+from controlplane.objects.kinds import PERSISTENT_VOLUME_CLAIMS, PODS, RESOURCE_QUOTAS, SERVICES, Resource
+from controlplane.objects.quotas import COMPUTE, Usage, applies, counts, kinds_of, total, usage_of
 
 NAME: Final = "ResourceQuota"
 SETTLE_SECONDS: Final = 0.3
 RECOUNT_SECONDS: Final = 1.0
-_ONE: Final = quantity.from_units(1)
-_COUNTED: Final = frozenset(
-    {"pods", "services", "secrets", "configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas"}
-)
-_COMPUTE: Final = ("cpu", "memory", "ephemeral-storage")
-
-Usage = dict[str, Quantity]
-
-
-def _pod_usage(obj: Object) -> Usage:
-    usage: Usage = {"pods": _ONE, "count/pods": _ONE}
-    spec = obj.get("spec") or {}
-    for kind in ("requests", "limits"):
-        sums: Usage = {}
-        for container in spec.get("containers") or ():
-            for name, amount in ((container.get("resources") or {}).get(kind) or {}).items():
-                parsed = quantity.parse(amount)
-                sums[name] = sums[name] + parsed if name in sums else parsed
-        for container in spec.get("initContainers") or ():
-            for name, amount in ((container.get("resources") or {}).get(kind) or {}).items():
-                parsed = quantity.parse(amount)
-                sums[name] = max(sums.get(name, parsed), parsed, key=lambda each: each.nanos)
-        for name, total in sums.items():
-            usage[f"{kind}.{name}"] = total
-            if kind == "requests" and name in _COMPUTE:
-                usage[name] = total
-    return usage
-
-
-def usage_of(resource: Resource, obj: Object) -> Usage:
-    """What one object counts for, by the names that quotas use."""
-    if resource == PODS:
-        return _pod_usage(obj)
-    usage: Usage = {f"count/{resource.group_resource}": _ONE}
-    if not resource.group and resource.plural in _COUNTED:
-        usage[resource.plural] = _ONE
-    if resource == SERVICES:
-        kind = (obj.get("spec") or {}).get("type")
-        if kind in ("NodePort", "LoadBalancer"):
-            ports = len((obj.get("spec") or {}).get("ports") or ())
-            usage["services.nodeports"] = quantity.from_units(ports)
-        if kind == "LoadBalancer":
-            usage["services.loadbalancers"] = _ONE
-    if resource == PERSISTENT_VOLUME_CLAIMS:
-        requests = ((obj.get("spec") or {}).get("resources") or {}).get("requests") or {}
-        if "storage" in requests:
-            usage["requests.storage"] = quantity.parse(requests["storage"])
-    return usage
-
-
-def _scope_matches(scope: str, obj: Object) -> bool:
-    spec = obj.get("spec") or {}
-    terminating = spec.get("activeDeadlineSeconds") is not None
-    usage = _pod_usage(obj)
-    best_effort = not any(name.startswith(("requests.", "limits.")) for name in usage)
-    known = {
-        "Terminating": terminating,
-        "NotTerminating": not terminating,
-        "BestEffort": best_effort,
-        "NotBestEffort": not best_effort,
-        "PriorityClass": bool(spec.get("priorityClassName")),
-    }
-    return known.get(scope, True)
-
-
-def _priority_matches(selector: Object, obj: Object) -> bool:
-    found, values = (obj.get("spec") or {}).get("priorityClassName", ""), selector.get("values") or []
-    match selector.get("operator"):
-        case "In":
-            return found in values
-        case "NotIn":
-            return found not in values
-        case "DoesNotExist":
-            return not found
-    return bool(found)
-
-
-def applies(quota: Object, resource: Resource, obj: Object) -> bool:
-    """Whether the quota's scopes are about this object; scopes only ever speak of pods."""
-    spec = quota.get("spec") or {}
-    scopes = spec.get("scopes") or []
-    expressions = (spec.get("scopeSelector") or {}).get("matchExpressions") or []
-    if not scopes and not expressions:
-        return True
-    if resource != PODS:
-        return False
-    return all(_scope_matches(scope, obj) for scope in scopes) and all(
-        _priority_matches(each, obj)
-        if each.get("scopeName") == "PriorityClass"
-        else _scope_matches(each["scopeName"], obj)
-        for each in expressions
-    )
 
 
 def _shown(values: Mapping[str, Any]) -> str:
@@ -152,7 +51,7 @@ def exceeded(quota: Object, usage: Usage) -> str:
     )
 
 
-_MUST_SAY: Final = frozenset({*_COMPUTE, *(f"{kind}.{name}" for kind in ("requests", "limits") for name in _COMPUTE)})
+_MUST_SAY: Final = frozenset({*COMPUTE, *(f"{kind}.{name}" for kind in ("requests", "limits") for name in COMPUTE)})
 
 
 async def _quotas(attributes: Attributes) -> list[Entry]:
@@ -163,13 +62,30 @@ async def _quotas(attributes: Attributes) -> list[Entry]:
     return list(cache.entries(prefix))
 
 
+def _wanted(attributes: Attributes) -> Usage:
+    """What the operation takes: all of a new object, what a changed one needs more than before."""
+    resource = attributes.resource
+    if attributes.operation == "CREATE" and not attributes.subresource:
+        return usage_of(resource, attributes.object)
+    grows = resource in (SERVICES, PERSISTENT_VOLUME_CLAIMS) and not attributes.subresource
+    if attributes.operation != "UPDATE" or not (grows or (resource == PODS and attributes.subresource == "resize")):
+        return {}
+    if not counts(resource, attributes.object):
+        return {}
+    before = usage_of(resource, attributes.old)
+    after = usage_of(resource, attributes.object)
+    nothing = quantity.from_units(0)
+    more = {name: amount - before.get(name, nothing) for name, amount in after.items()}
+    return {name: amount for name, amount in more.items() if amount.nanos > 0}
+
+
 async def validate(attributes: Attributes) -> None:
-    if attributes.operation != "CREATE" or attributes.subresource or not attributes.resource.namespaced:
+    if attributes.operation not in ("CREATE", "UPDATE") or not attributes.resource.namespaced:
         return
     quotas = await _quotas(attributes)
-    if not quotas:
+    usage = _wanted(attributes) if quotas else {}
+    if not usage:
         return
-    usage = usage_of(attributes.resource, attributes.object)
     concerned = [
         entry
         for entry in quotas
@@ -180,52 +96,25 @@ async def validate(attributes: Attributes) -> None:
         await _charge(attributes, entry, usage)
 
 
-_COUNTED_KINDS: Final = (
-    PODS,
-    SERVICES,
-    SECRETS,
-    CONFIG_MAPS,
-    PERSISTENT_VOLUME_CLAIMS,
-    REPLICATION_CONTROLLERS,
-    RESOURCE_QUOTAS,
-)
-
-
-def _kinds_of(attributes: Attributes, hard: Mapping[str, str]) -> Iterator[Resource]:
-    """The kinds whose objects the quota counts."""
-    for name in hard:
-        if name.startswith("count/"):
-            plural, _, group = name.removeprefix("count/").partition(".")
-            versions = [each for each in attributes.services.scheme.groups() if each.name == group]
-            info = attributes.services.scheme.find(group, versions[0].versions[0], plural) if versions else None
-            if info is not None:
-                yield info.resource
-        else:
-            plural = name.partition(".")[0]
-            known = next((each for each in _COUNTED_KINDS if each.plural == plural), None)
-            if known is not None:
-                yield known
-            elif plural in ("requests", "limits", *_COMPUTE):
-                yield PERSISTENT_VOLUME_CLAIMS if name.endswith("storage") and name != "ephemeral-storage" else PODS
-
-
 async def _recounted(attributes: Attributes, quota: Object) -> Object:
-    """The quota with `status` counted from the objects that the store has now; finished pods count for nothing."""
+    """The quota with `status` counted from the objects that the store has now."""
     hard: dict[str, str] = (quota.get("spec") or {}).get("hard") or {}
-    total: Usage = {name: quantity.from_units(0) for name in hard}
-    for resource in dict.fromkeys(_kinds_of(attributes, hard)):
-        prefix = layout.scope_prefix(resource.group, resource.plural, attributes.namespace).encode()
-        page = await attributes.services.backend.page(prefix, layout.prefix_end(prefix))
-        for row in page.rows:
-            obj: Object = codec.decode(row.value)
-            finished = resource == PODS and (obj.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-            if finished or not applies(quota, resource, obj):
-                continue
-            for name, amount in usage_of(resource, obj).items():
-                if name in total:
-                    total[name] = total[name] + amount
-    used = {name: str(amount) for name, amount in total.items()}
+    objects: dict[Resource, list[Object]] = {}
+    for group, plural in kinds_of(hard):
+        resource = _resource(attributes, group, plural)
+        if resource is not None:
+            prefix = layout.scope_prefix(group, plural, attributes.namespace).encode()
+            page = await attributes.services.backend.page(prefix, layout.prefix_end(prefix))
+            objects[resource] = [codec.decode(row.value) for row in page.rows]
+    used = total(quota, objects)
     return {**quota, "status": {**(quota.get("status") or {}), "hard": hard, "used": used}}
+
+
+def _resource(attributes: Attributes, group: str, plural: str) -> Resource | None:
+    scheme = attributes.services.scheme
+    versions = [each for each in scheme.groups() if each.name == group]
+    info = scheme.find(group, versions[0].versions[0], plural) if versions else None
+    return info.resource if info is not None else None
 
 
 def _may_recount(attributes: Attributes, key: str) -> bool:

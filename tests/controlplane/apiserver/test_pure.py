@@ -10,7 +10,7 @@ import pytest
 from controlplane.apiserver import negotiate, request
 from controlplane.apiserver.admission.escalation import covers
 from controlplane.apiserver.admission.limit_ranger import violations, with_defaults
-from controlplane.apiserver.admission.resource_quota import exceeded, usage_of
+from controlplane.apiserver.admission.resource_quota import exceeded
 from controlplane.apiserver.authz import bootstrap
 from controlplane.apiserver.authz.attributes import Attributes
 from controlplane.apiserver.authz.rules import Rule
@@ -19,6 +19,7 @@ from controlplane.apiserver.registry import deletion
 from controlplane.apiserver.registry.pods import quality_of_service
 from controlplane.apiserver.subresources.proxy import split_name
 from controlplane.objects.kinds import PODS, SERVICES
+from controlplane.objects.quotas import usage_of
 from controlplane.objects.status import ApiError
 from tests.controlplane.apiserver.examples import config_map, pod, service
 

@@ -23,6 +23,7 @@ from controlplane.objects.kinds import (
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PODS,
+    RESOURCE_QUOTAS,
     RUNTIME_CLASSES,
     SERVICE_ACCOUNTS,
     SERVICES,
@@ -197,3 +198,18 @@ async def test_optional_plugins_work_when_they_are_named(start_api: StartApi) ->
     wanted["spec"]["externalIPs"] = ["192.0.2.1"]
     with pytest.raises(ApiError, match="Use of external IPs is denied by admission control"):
         await client.create(SERVICES, wanted, "default")
+
+
+async def test_a_claim_that_grows_takes_the_difference_from_the_quota(client: ApiClient) -> None:
+    await client.create(STORAGE_CLASSES, storage_class("growing", allowVolumeExpansion=True))
+    await client.create(
+        RESOURCE_QUOTAS, {"metadata": {"name": "q"}, "spec": {"hard": {"requests.storage": "3Gi"}}}, "default"
+    )
+    made = await client.create(PERSISTENT_VOLUME_CLAIMS, claim("c", storageClassName="growing"), "default")
+    made = await client.update(PERSISTENT_VOLUME_CLAIMS, {**made, "status": {"phase": "Bound"}}, subresource="status")
+    made["spec"]["resources"]["requests"]["storage"] = "3Gi"
+    made = await client.update(PERSISTENT_VOLUME_CLAIMS, made)
+    assert (await client.get(RESOURCE_QUOTAS, "q", "default"))["status"]["used"] == {"requests.storage": "3Gi"}
+    made["spec"]["resources"]["requests"]["storage"] = "4Gi"
+    with pytest.raises(ApiError, match=r"exceeded quota: q, requested: requests\.storage=1Gi"):
+        await client.update(PERSISTENT_VOLUME_CLAIMS, made)
