@@ -6,7 +6,7 @@ from typing import Final
 
 from controlplane.apiserver.crd import strategy as definitions
 from controlplane.apiserver.crd.definition import CustomResource
-from controlplane.apiserver.registry import events, namespaces, nodes, pods, secrets, services, workloads
+from controlplane.apiserver.registry import events, namespaces, nodes, pods, secrets, services, volumes, workloads
 from controlplane.apiserver.registry.strategy import Strategy
 from controlplane.objects.kinds import Resource
 
@@ -41,6 +41,8 @@ STRATEGIES: Final[dict[tuple[str, str], Strategy]] = {
     ("", "services"): services.STRATEGY,
     ("", "namespaces"): namespaces.STRATEGY,
     ("", "secrets"): secrets.STRATEGY,
+    ("", "persistentvolumes"): volumes.STRATEGY,
+    ("", "persistentvolumeclaims"): volumes.STRATEGY,
     ("", "events"): events.STRATEGY,
     ("events.k8s.io", "events"): events.STRATEGY,
     ("", "replicationcontrollers"): workloads.REPLICATION_CONTROLLERS,
@@ -51,6 +53,22 @@ STRATEGIES: Final[dict[tuple[str, str], Strategy]] = {
     ("batch", "jobs"): workloads.JOBS,
     ("batch", "cronjobs"): workloads.STRATEGY,
 }
+
+# Kinds of which PUT makes what is not there.
+_MADE_BY_UPDATE: Final = frozenset(
+    {
+        ("", "endpoints"),
+        ("", "events"),
+        ("events.k8s.io", "events"),
+        ("", "limitranges"),
+        ("", "services"),
+        ("coordination.k8s.io", "leases"),
+        ("rbac.authorization.k8s.io", "roles"),
+        ("rbac.authorization.k8s.io", "rolebindings"),
+        ("rbac.authorization.k8s.io", "clusterroles"),
+        ("rbac.authorization.k8s.io", "clusterrolebindings"),
+    }
+)
 
 # Kinds whose deletion answers the object that went, in place of a Status.
 _ANSWER_THE_DELETED: Final = frozenset(
@@ -66,6 +84,11 @@ _ANSWER_THE_DELETED: Final = frozenset(
     )
 )
 _ANSWERING_GROUPS: Final = frozenset({"storage.k8s.io", "resource.k8s.io"})
+
+
+def is_made_by_update(resource: Resource) -> bool:
+    """Whether a PUT of an object that is not there creates it."""
+    return (resource.group, resource.plural) in _MADE_BY_UPDATE
 
 
 def answers_the_deleted(resource: Resource) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from controlplane.apiserver.context import Context, Result
-from controlplane.apiserver.registry import versions
+from controlplane.apiserver.registry import ownership, versions
 from controlplane.apiserver.storage.codec import Object
-from controlplane.apiserver.verbs import body, get, patch, update
+from controlplane.apiserver.verbs import apply, body, get, patch, update
 from controlplane.objects import patch as patches
 from controlplane.objects import selectors, status
 from controlplane.objects.kinds import Resource
@@ -69,6 +69,8 @@ async def handle(context: Context, resource: Resource) -> Result:
         async def make(old: Object) -> Object:
             update.check_revision(resource, wanted, old)
             return {**old, "spec": {**(old.get("spec") or {}), "replicas": _replicas(wanted, name)}}
+    elif verb == "patch" and apply.is_apply(context):
+        return await _applied(context, resource)
     elif verb == "patch":
         media_type, change = await patch.read_patch(context)
 
@@ -79,6 +81,29 @@ async def handle(context: Context, resource: Resource) -> Result:
         raise status.method_not_allowed()
     key = update.object_key(context, resource)
     entry = await update.change_at(context, resource, key, make, subresource="scale")
+    return context.answer(scale_of(versions.from_stored(resource, entry.object())))
+
+
+async def _applied(context: Context, resource: Resource) -> Result:
+    """Server-side apply of a Scale: its replicas are the workload's, and owned there."""
+    config, _ = await apply.read_configuration(context, _KIND)
+    name = context.info.path.name
+    given = config["metadata"].get("name") or name
+    if given != name:
+        raise status.bad_request(f"the name of the object ({given}) does not match the name on the URL ({name})")
+    spec: Object = {"replicas": _replicas(config, name)} if "replicas" in (config.get("spec") or {}) else {}
+    wanted = {
+        "apiVersion": resource.group_version,
+        "kind": resource.kind,
+        "metadata": {"name": name, "namespace": context.info.path.namespace},
+        "spec": spec,
+    }
+
+    async def make(old: Object) -> Object:
+        return await apply.change_of(context, resource, old, wanted, "scale")
+
+    key = update.object_key(context, resource)
+    entry = await update.change_at(context, resource, key, make, subresource="scale", owners=ownership.as_applied)
     return context.answer(scale_of(versions.from_stored(resource, entry.object())))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controlplane.apiserver import present
 from controlplane.apiserver.context import Context, Result
-from controlplane.apiserver.registry import pipeline
+from controlplane.apiserver.registry import ownership, pipeline
 from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.verbs import apply, body, get, patch, update
 from controlplane.objects import status
@@ -52,7 +52,15 @@ async def _partial(context: Context, resource: Resource, part: str) -> Result:
             spec[part] = new["spec"][part]
         return {**old, "spec": spec}
 
-    if context.info.verb == "patch":
+    owners = ownership.tracked
+    if context.info.verb == "patch" and apply.is_apply(context):
+        config, _ = await apply.read_configuration(context, resource)
+        owners = ownership.as_applied
+
+        async def make(old: Object) -> Object:
+            new = await apply.change_of(context, resource, old, config, context.info.path.subresource)
+            return {**only(old, new), "metadata": new["metadata"]}
+    elif context.info.verb == "patch":
         media_type, wanted = await patch.read_patch(context)
 
         async def make(old: Object) -> Object:
@@ -66,7 +74,8 @@ async def _partial(context: Context, resource: Resource, part: str) -> Result:
             return only(old, new)
     else:
         raise status.method_not_allowed()
-    entry = await update.change_at(context, resource, key, make, subresource=context.info.path.subresource)
+    subresource = context.info.path.subresource
+    entry = await update.change_at(context, resource, key, make, subresource=subresource, owners=owners)
     return present.one(context, resource, entry.raw, accepted)
 
 

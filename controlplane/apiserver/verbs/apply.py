@@ -80,6 +80,11 @@ async def handle_status(context: Context, resource: Resource) -> Result:
     return present.one(context, resource, entry.raw, accepted)
 
 
+async def change_of(context: Context, resource: Resource, old: Object, config: Object, subresource: str) -> Object:
+    """The object after a configuration that came through a subresource; raises 400 and 409."""
+    return ownership.applied(context, resource, old, config, subresource, force=is_true(context.query.get("force")))
+
+
 async def changed(
     context: Context, resource: Resource, config: Object, text: bytes, *, of_status: bool = False
 ) -> Entry:

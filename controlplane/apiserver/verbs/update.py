@@ -6,17 +6,19 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from controlplane.apiserver import admission, present
+from controlplane.apiserver.authz.attributes import Attributes
 from controlplane.apiserver.context import Context, Result
 from controlplane.apiserver.registry import deletion, ownership, pipeline, versions
-from controlplane.apiserver.registry.table import strategy_of
+from controlplane.apiserver.registry.table import is_made_by_update, strategy_of
 from controlplane.apiserver.storage import layout
 from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.storage.entry import Entry
 from controlplane.apiserver.storage.store import NOTHING_ELSE, Also, CompanionTaken, Write
-from controlplane.apiserver.verbs import body
+from controlplane.apiserver.verbs import body, create
 from controlplane.apiserver.webhooks import mutating as webhooks
 from controlplane.objects import status
 from controlplane.objects.kinds import Resource
+from controlplane.objects.status import ApiError
 
 ALLOCATION_ATTEMPTS: Final = 32
 
@@ -43,8 +45,22 @@ async def handle(context: Context, resource: Resource) -> Result:
         check_revision(resource, new, old)
         return new
 
-    entry = await change(context, resource, make)
+    try:
+        entry = await change(context, resource, make)
+    except ApiError as error:
+        if error.reason != "NotFound" or not is_made_by_update(resource):
+            raise
+        entry = await _created(context, resource, new)
+        return present.one(context, resource, entry.raw, accepted, 201)
     return present.one(context, resource, entry.raw, accepted)
+
+
+async def _created(context: Context, resource: Resource, obj: Object) -> Entry:
+    """The object, made because it was not there; raises 403 for who may not create."""
+    path = context.info.path
+    asked = Attributes("create", path.group, path.version, path.resource, "", path.name, path.namespace)
+    await context.services.authorizer.require(context.user, asked)
+    return await create.create(context, resource, obj)
 
 
 def checked_name(context: Context, resource: Resource, obj: Object) -> Object:

@@ -267,3 +267,27 @@ async def test_who_writes_string_data_owns_the_data(client: ApiClient) -> None:
     assert again == made
     changed = await client.patch(SECRETS, "s", {"stringData": {"k": "w"}}, "default", field_manager="other")
     assert fields(changed, "other") == {"f:data": {"f:k": {}}}
+
+
+async def test_a_scale_can_be_applied_and_owns_the_replicas(client: ApiClient) -> None:
+    await client.create(DEPLOYMENTS, deployment("d"), "default")
+    path = DEPLOYMENTS.path("default", "d", "scale")
+    headers = {"content-type": "application/apply-patch+yaml"}
+
+    async def apply(manager: str, replicas: int, **query: str) -> Any:
+        wanted = {
+            "apiVersion": "autoscaling/v1",
+            "kind": "Scale",
+            "metadata": {"name": "d"},
+            "spec": {"replicas": replicas},
+        }
+        return await client.raw("PATCH", path, wanted, headers, {"fieldManager": manager, **query})
+
+    assert (await apply("scaler", 4, force="true")).status == 200
+    found = await client.get(DEPLOYMENTS, "d", "default")
+    assert found["spec"]["replicas"] == 4
+    owner = next(each for each in found["metadata"]["managedFields"] if each["manager"] == "scaler")
+    assert (owner["operation"], owner["subresource"]) == ("Apply", "scale")
+    assert owner["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+    conflict = await apply("other", 5)
+    assert conflict.status == 409 and b"scaler" in conflict.body

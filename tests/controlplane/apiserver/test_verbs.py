@@ -292,3 +292,20 @@ async def test_a_job_selects_its_own_pods(client: ApiClient) -> None:
     made["spec"]["parallelism"] = 2
     again = await client.update(JOBS, made)
     assert again["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] == uid
+
+
+async def test_put_makes_leases_that_are_not_there_and_no_config_maps(client: ApiClient) -> None:
+    path = "/apis/coordination.k8s.io/v1/namespaces/default/leases/l"
+    wanted = {"metadata": {"name": "l"}, "spec": {"holderIdentity": "me"}}
+    assert (await client.raw("PUT", path, wanted)).status == 201
+    assert (await client.raw("PUT", path, wanted)).status == 200
+    absent = "/api/v1/namespaces/default/configmaps/c"
+    assert (await client.raw("PUT", absent, config_map("c"))).status == 404
+
+
+async def test_volumes_and_claims_are_pending_at_first(client: ApiClient) -> None:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    made = await client.raw(
+        "POST", "/api/v1/namespaces/default/persistentvolumeclaims", {"metadata": {"name": "c"}, "spec": spec}
+    )
+    assert made.status == 201 and b'"status":{"phase":"Pending"}' in made.body
