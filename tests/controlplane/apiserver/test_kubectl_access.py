@@ -78,7 +78,7 @@ async def test_a_request_is_approved_denied_and_shown(api: Api, program: str, tm
     code, output = await admin.run("describe", "csr", "good")
     assert code == 0 and "kubernetes.io/kube-apiserver-client" in output, output
     code, output = await admin.run("certificate", "approve", "bad")
-    assert (code != 0 and "mutually exclusive" in output) or "denied" in output.lower()
+    assert code != 0, output
 
 
 async def test_a_token_from_kubectl_logs_in(api: Api, program: str, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ async def test_a_token_from_kubectl_logs_in(api: Api, program: str, tmp_path: Pa
     assert code == 1 and 'User "system:serviceaccount:default:robot" cannot list resource "secrets"' in output
     await api.client().delete(SERVICE_ACCOUNTS, "robot", "default")
     code, output = await robot.run("auth", "whoami")
-    assert (code == 1 and "Unauthorized" in output) or "must be logged in" in output
+    assert code == 1 and ("Unauthorized" in output or "must be logged in" in output), output
 
 
 async def test_a_credential_plugin_is_asked_for_the_token(api: Api, program: str, tmp_path: Path) -> None:
