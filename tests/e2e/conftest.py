@@ -1,10 +1,24 @@
 """One cluster for all end-to-end tests of a run, made as a user makes it."""
 
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from tests.e2e.cluster import Cluster, default_kubectl, eventually, free_base_port
+from tests.e2e.etcd import running_etcd
+
+ON_ETCD = "PILOTHOUSE_E2E_ON_ETCD" in os.environ  # make e2e-on-etcd: the same tests, a real etcd as the store
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What kills members of our store has nothing to kill on another."""
+    if not ON_ETCD:
+        return
+    for item in items:
+        if item.get_closest_marker("own_store"):
+            item.add_marker(pytest.mark.skip(reason="is about the members of our own store"))
 
 
 @pytest.fixture(scope="session")
@@ -13,13 +27,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if kubectl is None:
         pytest.skip("no kubectl: `make tools` could not fetch one")
     made = Cluster(tmp_path_factory.mktemp("cluster") / "state", free_base_port(), kubectl)
-    made.up()
-    try:
-        yield made
-    finally:
-        made.pilothouse("down", check=False)
-        left = made.marked_processes()
-        assert not left, f"processes left behind: {left}"
+    with ExitStack() as stack:
+        options: list[str] = []
+        if ON_ETCD:
+            options = ["--etcd-endpoints", stack.enter_context(running_etcd(tmp_path_factory.mktemp("etcd")))]
+        made.up(*options)
+        try:
+            yield made
+        finally:
+            made.pilothouse("down", check=False)
+            left = made.marked_processes()
+            assert not left, f"processes left behind: {left}"
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ def create_configmap(cluster: Cluster, name: str) -> bool:
     return cluster.kubectl("create", "configmap", name, "--from-literal=a=b", check=False).returncode == 0
 
 
+@pytest.mark.own_store
 def test_the_store_goes_on_without_its_leader(healthy: Cluster) -> None:
     leader = eventually("a leader", healthy.store_leader)
     assert create_configmap(healthy, "before-the-leader-died")

@@ -17,7 +17,7 @@ def test_status_shows_every_process_ready(cluster: Cluster) -> None:
     assert all(name in table for name in names)
 
 
-@pytest.mark.parametrize("version", ["1.37", "1.36", "1.28"])
+@pytest.mark.parametrize("version", ["1.37", "1.36", "1.34", "1.31", "1.28"])
 def test_kubectls_of_several_versions_see_three_ready_nodes(cluster: Cluster, version: str) -> None:
     program = find_kubectl(version)
     if program is None:
@@ -48,12 +48,14 @@ def test_a_port_in_use_is_refused_in_one_line(cluster: Cluster) -> None:
     assert "is in use" in refused.stderr
 
 
+@pytest.mark.own_store
 def test_an_unknown_component_is_named_with_those_that_exist(cluster: Cluster) -> None:
     refused = cluster.pilothouse("stop", "kv-9", check=False)
     assert refused.returncode == 1
     assert "kv-0" in refused.stderr
 
 
+@pytest.mark.own_store
 def test_logs_and_kubeconfig_are_found(cluster: Cluster) -> None:
     assert cluster.pilothouse("kubeconfig").stdout.strip() == str(cluster.kubeconfig)
     assert cluster.pilothouse("logs", "kv-0", "--tail", "5").stdout.strip()

@@ -1,13 +1,12 @@
 """The same control plane on a real etcd: storage is any etcd v3 cluster."""
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.cluster import Cluster, default_kubectl, eventually, free_base_port
+from tests.e2e.etcd import running_etcd
 
 pytestmark = pytest.mark.e2e
 
@@ -15,33 +14,8 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture
 def etcd_endpoint(tmp_path: Path) -> Iterator[str]:
     """One real etcd, for the time of a test."""
-    program = shutil.which("etcd")
-    if program is None:
-        pytest.skip("no etcd on PATH: make tools installs etcd-server where it may")
-    port = free_base_port() + 90
-    client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}"
-    command = [
-        program,
-        "--data-dir",
-        str(tmp_path / "etcd"),
-        "--listen-client-urls",
-        client,
-        "--advertise-client-urls",
-        client,
-    ]
-    command += [
-        "--listen-peer-urls",
-        peer,
-        "--initial-advertise-peer-urls",
-        peer,
-        "--initial-cluster",
-        f"default={peer}",
-    ]
-    with (tmp_path / "etcd.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            yield client
-        finally:
-            process.terminate()
+    with running_etcd(tmp_path) as endpoint:
+        yield endpoint
 
 
 def test_a_cluster_on_etcd_runs_keeps_and_finds_its_objects(tmp_path: Path, etcd_endpoint: str) -> None:

@@ -107,8 +107,9 @@ def test_kubectl_explains_validates_and_prints_a_custom_kind(webapps: Cluster) -
     assert "webapp.example.com/shop" in webapps.kubectl("get", "all").stdout
 
 
-def test_helm_installs_a_chart_that_brings_a_definition(cluster: Cluster, tmp_path: Path) -> None:
-    helm = TOOLS / "helm-with-1.28"
+@pytest.mark.parametrize("beside", ["1.28", pytest.param("1.31", marks=pytest.mark.slow), "1.34"])
+def test_helm_3_and_4_install_a_chart_that_brings_a_definition(cluster: Cluster, tmp_path: Path, beside: str) -> None:
+    helm = TOOLS / f"helm-with-{beside}"
     if not helm.exists():
         pytest.skip("make tools could not fetch helm")
     chart = tmp_path / "shop"
@@ -121,6 +122,10 @@ def test_helm_installs_a_chart_that_brings_a_definition(cluster: Cluster, tmp_pa
     try:
         cluster.run([str(helm), "install", "corner", str(chart), *kubeconfig], check=True)
         assert cluster.get("webapp", "corner")["spec"] == {"image": "busybox", "replicas": 2}
+        cluster.run([str(helm), "upgrade", "corner", str(chart), "--set", "x=1", *kubeconfig], check=True)
+        listed = cluster.run([str(helm), "history", "corner", *kubeconfig], check=True).stdout
+        assert "superseded" in listed and "deployed" in listed
+        cluster.run([str(helm), "rollback", "corner", "1", "--wait", *kubeconfig], check=True)
         cluster.run([str(helm), "uninstall", "corner", *kubeconfig], check=True)
         assert cluster.get("webapps")["items"] == []
     finally:

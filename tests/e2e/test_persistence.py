@@ -27,6 +27,7 @@ def test_everything_is_there_after_down_and_up(cluster: Cluster) -> None:
     cluster.kubectl("delete", "namespace", "kept", "--wait=true", "--timeout=60s")
 
 
+@pytest.mark.own_store
 def test_the_files_of_all_members_hold_no_secret_in_plain(cluster: Cluster) -> None:
     word = "as plain as can be"
     cluster.kubectl("create", "secret", "generic", "sealed", f"--from-literal=word={word}")

@@ -56,3 +56,8 @@ def encode_json(value: Any) -> bytes:
 def with_revision(obj: Object, revision: int) -> Object:
     """The object as answered: a copy whose metadata carries the resourceVersion."""
     return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(revision)}}
+
+
+def indented(body: bytes) -> bytes:
+    """JSON as Kubernetes prints it for people."""
+    return msgspec.json.format(body, indent=2) + b"\n" if body else body

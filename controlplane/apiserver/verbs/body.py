@@ -7,7 +7,7 @@ from typing import Any, Final
 from controlplane.apiserver import negotiate
 from controlplane.apiserver.context import Context
 from controlplane.apiserver.storage.codec import Object
-from controlplane.objects import status
+from controlplane.objects import status, validation
 from controlplane.objects.kinds import Resource
 
 _JSON_TYPES: Final = ("", negotiate.JSON, "text/json", "application/x-www-form-urlencoded")
@@ -43,8 +43,10 @@ async def read_raw(context: Context, expected: Resource) -> tuple[Object, bytes]
 
 
 async def read_object(context: Context, expected: Resource) -> Object:
-    """The object of a request that is not stored as it is (a review, a binding)."""
-    return (await read_raw(context, expected))[0]
+    """The object of a request that is not stored as it is (a review, a binding), pruned to its schema; raises 400."""
+    obj = (await read_raw(context, expected))[0]
+    schema = context.services.scheme.schema(expected.group, expected.version, expected.kind)
+    return validation.decode_object(expected, schema, obj, "Ignore")[0]
 
 
 def checked(obj: Any, expected: Resource) -> Object:

@@ -25,6 +25,7 @@ from controlplane.objects.status import FieldError
 
 CHUNK_ROWS: Final = 2000
 FUTURE_WAIT_SECONDS: Final = 3.0
+_MOST_DIGITS: Final = 19  # of a revision: it is a signed number of 64 bits
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ def requested_revision(context: Context, parameter: str = "resourceVersion") -> 
     text = context.query.get(parameter, "")
     if not text:
         return None
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
         raise status.bad_request(f'Invalid value: "{text}": resourceVersion must be a number')
     return int(text)
 
