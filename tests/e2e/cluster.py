@@ -73,6 +73,7 @@ class Cluster:
     base_port: int
     kubectl_program: str
     environment: dict[str, str] = field(default_factory=dict)
+    etcd_endpoints: str = ""  # empty: a store of our own
 
     def __post_init__(self) -> None:
         home = self.data_dir.parent / "home"
@@ -106,11 +107,12 @@ class Cluster:
         return finished
 
     def up(self, *options: str) -> subprocess.CompletedProcess[str]:
-        return self.pilothouse("up", "--base-port", str(self.base_port), *options)
+        store = ("--etcd-endpoints", self.etcd_endpoints) if self.etcd_endpoints else ()
+        return self.pilothouse("up", "--base-port", str(self.base_port), *store, *options)
 
     @property
     def plan(self) -> Plan:
-        return Plan(base_port=self.base_port)
+        return Plan(base_port=self.base_port, etcd_endpoints=self.etcd_endpoints)
 
     @property
     def kubeconfig(self) -> Path:

@@ -28,10 +28,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip("no kubectl: `make tools` could not fetch one")
     made = Cluster(tmp_path_factory.mktemp("cluster") / "state", free_base_port(), kubectl)
     with ExitStack() as stack:
-        options: list[str] = []
         if ON_ETCD:
-            options = ["--etcd-endpoints", stack.enter_context(running_etcd(tmp_path_factory.mktemp("etcd")))]
-        made.up(*options)
+            made.etcd_endpoints = stack.enter_context(running_etcd(tmp_path_factory.mktemp("etcd")))
+        made.up()
         try:
             yield made
         finally:
