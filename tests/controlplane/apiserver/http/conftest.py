@@ -55,9 +55,6 @@ async def served(authority: Authority) -> AsyncIterator[Served]:
         writer.transport.abort()
 
 
-Ask = Callable[..., bytes]
-
-
 def request(target: str, method: str = "GET", body: bytes = b"", *headers: str, version: str = "1.1") -> bytes:
     """The bytes of a request."""
     lines = [f"{method} {target} HTTP/{version}", "host: localhost", *headers]
@@ -80,3 +77,11 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], byt
     elif "content-length" in headers:
         body = await reader.readexactly(int(headers["content-length"]))
     return int(first.split()[1]), headers, body
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until something holds."""
+    while True:
+        if condition():
+            return
+        await asyncio.sleep(0)

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from controlplane.apiserver.http import http1, listener, tls
-from tests.controlplane.apiserver.http.conftest import Served, answer, request
+from tests.controlplane.apiserver.http.conftest import Served, answer, request, until
 
 SECONDS = 20.0
 
@@ -196,8 +196,7 @@ async def test_idle_and_unfinished_connections_are_swept(served: Served, monkeyp
     writer.write(b"GET / HTTP/1.1\r\nho")
     silent, _ = await served.connect(plain=True)
     async with asyncio.timeout(SECONDS):
-        while len(served.server.sessions) < 2 or not any(one._head_bytes for one in served.server.sessions):  # type: ignore[attr-defined]
-            await asyncio.sleep(0)
+        await until(lambda: [bool(one._head_bytes) for one in served.server.sessions] == [False, True])  # type: ignore[attr-defined]
     for _ in range(max(http1.STALE_SWEEPS, listener.HANDSHAKE_SWEEPS) + 2):
         served.server._sweep()
         served.server._sweeper.cancel()  # type: ignore[union-attr]
