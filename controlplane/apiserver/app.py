@@ -269,6 +269,13 @@ def _headers(context: Context, result: Answer | Stream) -> list[Header]:
 async def _send_answer(context: Context, answer: Answer, send: Send) -> None:
     headers = _headers(context, answer)
     if answer.code != 304:
-        headers.append((b"content-length", str(len(answer.body)).encode()))
+        headers.append((b"content-length", str(len(answer.body) + answer.rest_bytes).encode()))
     await send({"type": "http.response.start", "status": answer.code, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+    if answer.rest_bytes:
+        body = answer.body
+        for piece in answer.rest:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            body = piece
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+    else:
+        await send({"type": "http.response.body", "body": answer.body, "more_body": False})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,12 +30,18 @@ SendChunk = Callable[[bytes], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer."""
+    """A whole answer. A long list is not joined in memory: it is `body`, then `rest` in pieces of `rest_bytes` together."""
 
     body: bytes
     code: int = 200
     media_type: str = negotiate.JSON
     headers: tuple[Header, ...] = ()
+    rest: Iterable[bytes] = ()
+    rest_bytes: int = 0
+
+    def whole(self) -> bytes:
+        """All of it, joined."""
+        return b"".join((self.body, *self.rest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from controlplane.apiserver import negotiate, tables
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TABLE: Final = "Table"
 _META_GROUP: Final = "meta.k8s.io"
+JOINED_ITEMS: Final = 64  # of a long list that go out together
 _INCLUDES: Final = ("None", "Metadata", "Object")
 
 
@@ -73,7 +74,10 @@ def many(context: Context, resource: Resource, listing: Listing, accepted: Accep
         metadata["continue"] = listing.continue_token
         if listing.remaining is not None:
             metadata["remainingItemCount"] = listing.remaining
-    raws = [versions.raw_from_stored(resource, entry.raw) for entry in listing.entries]
+    if versions.is_stored_form(resource):
+        raws = [entry.raw for entry in listing.entries]
+    else:
+        raws = [versions.raw_from_stored(resource, entry.raw) for entry in listing.entries]
     if accepted.transform == TABLE:
         document = table_of(context, resource, [codec.decode(raw) for raw in raws], metadata, accepted.version)
         return _finish(codec.encode_json(document), accepted)
@@ -83,7 +87,27 @@ def many(context: Context, resource: Resource, listing: Listing, accepted: Accep
     else:
         kind, group_version = f"{resource.kind}List", resource.group_version
     head = codec.encode_json({"kind": kind, "apiVersion": group_version, "metadata": metadata})
-    return _finish(b'%b,"items":[%b]}' % (head[:-1], b",".join(raws)), accepted)
+    opening = head[:-1] + b',"items":['
+    if accepted.media_type != negotiate.JSON or len(raws) <= JOINED_ITEMS:
+        return _finish(b"%b%b]}" % (opening, b",".join(raws)), accepted)
+    length = sum(map(len, raws)) + len(raws) - 1 + len(b"]}")
+    return Answer(opening, 200, accepted.media_type, rest=_Items(raws), rest_bytes=length)
+
+
+class _Items:
+    """The items of a long list with their commas, and its end, in pieces."""
+
+    __slots__ = ("_raws",)
+
+    def __init__(self, raws: list[bytes]) -> None:
+        self._raws = raws
+
+    def __iter__(self) -> Iterator[bytes]:
+        raws = self._raws
+        last = len(raws) - JOINED_ITEMS
+        for start in range(0, len(raws), JOINED_ITEMS):
+            end = b"," if start < last else b"]}"
+            yield b",".join(raws[start : start + JOINED_ITEMS]) + end
 
 
 def event_encoder(context: Context, resource: Resource, accepted: Accepted) -> Callable[[str, Entry], bytes]:

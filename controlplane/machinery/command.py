@@ -19,7 +19,15 @@ from typing import Any
 
 import click
 
-__all__ = ["VERBOSITY", "Duration", "Start", "election_fields", "election_options", "parse_duration", "run_until_signalled"]
+__all__ = [
+    "VERBOSITY",
+    "Duration",
+    "Start",
+    "election_fields",
+    "election_options",
+    "parse_duration",
+    "run_until_signalled",
+]
 
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|h|m|s)")

@@ -8,6 +8,7 @@ import msgspec
 
 from controlplane.apiserver import negotiate
 from controlplane.apiserver.audit.policy import API_VERSION, LEVELS
+from controlplane.apiserver.context import Answer
 from controlplane.apiserver.storage import codec
 
 if TYPE_CHECKING:
@@ -70,9 +71,8 @@ def bodies(context: Context, record: Record, result: Result | None) -> Object:
         shown = _object(record.body, context.header(b"content-type"), omits=omits)
         if shown is not None:
             found["requestObject"] = shown
-    body = getattr(result, "body", b"")
-    if level >= RESPONSE and body and result is not None:
-        shown = _object(body, getattr(result, "media_type", ""), omits=omits)
+    if level >= RESPONSE and isinstance(result, Answer) and result.body:
+        shown = _object(result.whole(), result.media_type, omits=omits)
         if shown is not None:
             found["responseObject"] = shown
     return found

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -262,10 +263,11 @@ class WatchCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def entries(self, prefix: bytes = b"") -> Iterator[Entry]:
+    def entries(self, prefix: bytes = b"") -> list[Entry]:
         """Entries in key order; only keys that begin with `prefix`."""
         if self._sorted is None:
             self._sorted = sorted(self._entries)
-        for key in self._sorted:
-            if key.startswith(prefix):
-                yield self._entries[key]
+        keys, entries = self._sorted, self._entries
+        start = bisect_left(keys, prefix) if prefix else 0
+        end = bisect_left(keys, prefix_end(prefix)) if prefix else len(keys)
+        return [entries[key] for key in keys[start:end]]

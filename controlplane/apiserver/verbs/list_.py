@@ -133,7 +133,7 @@ def _from_cache(cache: WatchCache, wanted: Selection) -> Listing:
         one = cache.get(wanted.key.encode())
         entries = [one] if one is not None else []
     else:
-        entries = list(cache.entries(wanted.prefix))
+        entries = cache.entries(wanted.prefix)
     if matches is not None:
         entries = [entry for entry in entries if matches(entry)]
     return Listing(entries, cache.revision)

@@ -153,4 +153,6 @@ async def _measure(measure: Measure, systems: Sequence[System], rounds: int, opt
             )
     ours, peer = median(figures["ours"]), median(figures["peer"])
     ratio = ours / peer if peer else float("inf")
-    return Result(measure.name, measure.text, ours, peer, ratio, measure.unit, measure.better, measure.must, measure.aim)
+    return Result(
+        measure.name, measure.text, ours, peer, ratio, measure.unit, measure.better, measure.must, measure.aim
+    )
