@@ -13,6 +13,7 @@
     streams.py     one Watch stream: control messages apart, events by watch
     http.py        one HTTP connection
     known.py       where versions of etcd differ, each with the reason
+    test_etcdctl.py  the same etcdctl commands
     arena.py       the servers of a run (real processes), and the comparison
 
 Servers are started once. Before each sequence a server is emptied and compacted, and the revision it then has is the base
