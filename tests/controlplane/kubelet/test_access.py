@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from pathlib import Path
 from typing import Any, cast
 
@@ -127,3 +128,13 @@ async def test_a_certificate_of_the_cluster_alone_reads_no_logs(
         api.broken = True
         assert (await client.ask("/logs/x", certificate="jane")).status == 500
         assert (await client.ask("/healthz")).status == 200  # a master needs no review
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+async def test_a_node_speaks_no_old_tls(tmp_path: Path, pki: Path) -> None:
+    async with node(tmp_path, pki) as (_, client):
+        context = client.context("apiserver")
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with pytest.raises((ssl.SSLError, OSError)):
+            await asyncio.open_connection(client.address, client.port, ssl=context)
