@@ -10,6 +10,7 @@ from chaos.sim.heap import Heap, Timer
 __all__ = ["SimulatedDisk"]
 
 FSYNC_SECONDS = 0.0005
+ROOM_PAUSE_SECONDS = 0.2  # between attempts to write to a full disk
 ANSWER_SECONDS = 0.00005
 
 Job = tuple[Callable[[], None], Callable[[], None]]
@@ -28,6 +29,8 @@ class SimulatedDisk:
         self.slowness = 1.0  # of every job
         self.stalled_until = 0.0  # nothing finishes before
         self.error_number = 0  # what the next job fails with
+        self.has_room = True
+        self.is_full = False  # a job waits for room
         self._heap, self._random, self._run, self._boundaries = heap, random, run, boundaries
         self._jobs: deque[Job] = deque()
         self._timer: Timer | None = None
@@ -48,6 +51,10 @@ class SimulatedDisk:
         if not self._jobs:
             self._timer = None
             return
+        self.is_full = not self.has_room
+        if self.is_full:
+            self._timer = self._heap.after(ROOM_PAUSE_SECONDS, lambda: self._run(self._finish))
+            return
         work, done = self._jobs.popleft()
         self._boundaries.passed("before the log is saved")
         if self.error_number:
@@ -60,9 +67,9 @@ class SimulatedDisk:
             self._start()
 
     def drain(self) -> bool:
-        """Do at once what waits."""
-        while self._jobs:
+        """Do at once what waits; False where there is no room for it."""
+        while self._jobs and self.has_room:
             work, done = self._jobs.popleft()
             work()
             done()
-        return True
+        return not self._jobs

@@ -24,6 +24,7 @@ from kvstore.member.member import Member
 from kvstore.mvcc import layout
 from kvstore.mvcc.state import StateMachine
 from kvstore.storage.memory import MemoryStore
+from kvstore.storage.port import StoreFull
 from kvstore.storage.raft_log import TABLES, RaftLog
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Process:
             callback()
         except SimulatedCrash as death:
             self.host.crash(f"at a boundary: {death}")
-        except DiskError as error:
+        except (DiskError, StoreFull) as error:
             self.host.crash(f"stopped by its disk: {error}")
 
     def release(self) -> None:

@@ -21,6 +21,7 @@ MAX_BOUNDARIES = 200
 CALL_SECONDS = 5.0
 JUMP_SECONDS = 288.0  # as far as Jepsen's bumps go
 FLAP_SECONDS = 0.4
+FASTEST_CLOCK = 2.0  # and half of it the slowest
 
 Heal = Callable[[], None]
 Fault = Callable[["StoreWorld"], Heal]
@@ -108,9 +109,9 @@ def isolate_leader(world: StoreWorld) -> Heal:
 
 
 def _isolate(world: StoreWorld, name: str) -> Heal:
-    clients = [client for client in (*world.client_names, *world.watcher_names) if world.nemesis_random.random() < 0.5]
+    clients = [client for client in world.outside_names() if world.nemesis_random.random() < 0.5]
     inside = {name, *clients}
-    return _separate(world, inside, {*world.names, *world.client_names, *world.watcher_names} - inside)
+    return _separate(world, inside, {*world.names, *world.outside_names()} - inside)
 
 
 def halves(world: StoreWorld) -> Heal:
@@ -210,10 +211,23 @@ def disk_error(world: StoreWorld) -> Heal:
     return _restart(world, host)
 
 
+def full_disk(world: StoreWorld) -> Heal:
+    """One member's log finds no room."""
+    host = _some(world)
+    if host.process is not None:
+        host.process.disk.has_room = False
+
+    def heal() -> None:
+        if host.process is not None:
+            host.process.disk.has_room = True
+
+    return heal
+
+
 def clock_rate(world: StoreWorld) -> Heal:
     """One member's clocks run at half to double speed."""
     host = _some(world)
-    host.clock.set_rate(0.5 * 4.0 ** world.nemesis_random.random())
+    host.clock.set_rate(FASTEST_CLOCK ** (2.0 * world.nemesis_random.random() - 1.0))
     return lambda: host.clock.set_rate(1.0)
 
 
@@ -258,7 +272,7 @@ FAULTS: dict[str, Fault] = {
     "bridge": bridge, "ring": ring, "flapping": flapping,
     "loss": _weather("loss", 0.3), "duplication": _weather("duplication", 0.5),
     "reordering": _weather("reordering", 0.5), "delay": _weather("extra_delay_seconds", 0.5),
-    "slow disk": slow_disk, "stalled disk": stalled_disk, "disk error": disk_error,
+    "slow disk": slow_disk, "stalled disk": stalled_disk, "disk error": disk_error, "full disk": full_disk,
     "clock rate": clock_rate, "clock jump": clock_jump,
     "leader transfer": leader_transfer, "compaction": compaction, "defragment": defragment,
 }
@@ -313,6 +327,7 @@ class Nemesis:
             host.clock.set_rate(1.0)
             if host.process is not None:
                 host.process.boundaries.arm(0)
+                host.process.disk.has_room = True
                 host.process.disk.error_number, host.process.disk.slowness = 0, 1.0
             elif not host.is_removed:
                 host.start()

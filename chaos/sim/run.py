@@ -8,12 +8,14 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 
-from chaos.checkers import CHECKERS, watch
+from chaos.checkers import CHECKERS, lease, watch
 from chaos.history import Outcome
+from chaos.sim.nemesis import FASTEST_CLOCK
 from chaos.sim.store import BROKEN, StoreWorld
 
 __all__ = ["Options", "Report", "simulate", "simulate_many"]
 
+TELLING_SECONDS = 0.05  # from the end of a lease until a member tells of it
 WORST_RECOVERY_SECONDS = 10.0  # ten election time-outs at the default timing
 
 
@@ -68,6 +70,8 @@ def simulate(seed: int, options: Options, show: Callable[[str], None] | None = N
         log = world.log()
         violations |= {name: check(world.history, log) for name, check in CHECKERS.items()}
         violations["watch"] = watch.check(world.streams, world.events(), world.compacted)
+        fastest = FASTEST_CLOCK if "clock rate" in world.swarm.faults else 1.0
+        violations["lease"] = lease.check(world.leases.values(), fastest=fastest, slack_seconds=TELLING_SECONDS)
         violations["replicas"] = list(differing_replicas(world))
     seconds = () if world.recovery is None else world.recovery.seconds
     recovered = [second for second in seconds if second is not None]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from chaos.history import Logged, Operation
+from chaos.leasing import LeaseRecord
 from chaos.sim.calls import Caller
 from chaos.sim.heap import Heap
 from chaos.sim.host import Host
@@ -15,6 +16,8 @@ from chaos.sim.nemesis import Nemesis
 from chaos.sim.network import Network
 from chaos.sim.swarm import Swarm, draw_swarm
 from chaos.sim.trace import Trace
+from chaos.sim.workloads import Worker
+from chaos.sim.workloads.lease import Holder
 from chaos.sim.workloads.register import RegisterClient, idle
 from chaos.sim.workloads.watch import Watching
 from chaos.watching import Event, Stream
@@ -30,6 +33,7 @@ FIRST_LEADER_SECONDS = 30.0
 LIVENESS_SECONDS = 30.0
 SETTLE_SECONDS = 3.0
 PROBE_SECONDS = 0.05
+LEASES_END_SECONDS = 15.0  # the longest TTL twice, and an election
 DRAIN_SECONDS = 20.0  # longer than any operation waits
 
 Revision = tuple[Change, ...]
@@ -69,19 +73,28 @@ class StoreWorld:
         self.names = [f"m{number + 1}" for number in range(self.swarm.members)]
         self.client_names = [f"c{number + 1}" for number in range(self.swarm.clients)]
         self.watcher_names = [f"w{number + 1}" for number in range(self.swarm.watchers)]
+        self.holder_names = [f"h{number + 1}" for number in range(self.swarm.holders)]
         self.streams: list[Stream] = []
+        self.leases: dict[str, LeaseRecord] = {}  # by the key that is attached
         self.compacted = 0  # the history is gone up to here, at one member at least
         self.by_id: dict[int, Host] = {}
         urls = tuple((name, f"http://{name}:2380") for name in self.names)
         self.hosts = [Host(self, name, urls) for name in self.names]
         self.operator = Caller(self, "operator")
         self.clients = [RegisterClient(self, number) for number in range(self.swarm.clients)]
-        self.watchers = [Watching(self, number) for number in range(self.swarm.watchers)]
+        self.others: list[Worker] = [
+            *(Watching(self, number) for number in range(self.swarm.watchers)),
+            *(Holder(self, number) for number in range(self.swarm.holders)),
+        ]
         self.nemesis = Nemesis(self)
 
     def random_for(self, name: str) -> Random:
         """A generator of its own for each who draws: a new draw in one place moves no other."""
         return Random(f"{self.seed}/{name}")
+
+    def outside_names(self) -> list[str]:
+        """Hosts of clients of all kinds."""
+        return [*self.client_names, *self.watcher_names, *self.holder_names]
 
     def note(self, who: str, what: str, detail: object = "") -> None:
         """Add an event to the trace."""
@@ -103,8 +116,15 @@ class StoreWorld:
         self.compacted = max(self.compacted, turn.compacted)
         for revision, changes in turn.revisions:
             known = self.revisions.setdefault(revision, changes)
-            if known is not changes and not _same(known, changes):
+            if known is changes:
+                self._note_ends(changes)
+            elif not _same(known, changes):
                 raise ReplicasDiffer(f"revision {revision} at {host.name}: {changes} is not {known}")
+
+    def _note_ends(self, changes: Revision) -> None:
+        for change in changes:
+            if change.is_delete and (record := self.leases.get(change.key.decode())) is not None:
+                record.gone = self.heap.now
 
     def log(self) -> list[Logged]:
         """All writes of registers in order of their revision."""
@@ -132,19 +152,28 @@ class StoreWorld:
         for host in self.hosts:
             host.start()
         self.heap.run_until(FIRST_LEADER_SECONDS, lambda: self.leader() is not None)
-        for client in (*self.clients, *self.watchers):
+        for client in self.clients:
             client.start()
+        for worker in self.others:
+            worker.start()
         self.nemesis.begin()
         self.heap.run_until(self.heap.now + safety_seconds)
         self.nemesis.end()
+        self.heap.run_until(self.heap.now + LIVENESS_SECONDS, lambda: not self._is_short_of_room())
         self.recovery = self._recover()
         for client in self.clients:
             client.stop()
         self.network.heal()
         self.heap.run_until(self.heap.now + DRAIN_SECONDS, lambda: idle(self.clients))
-        for watcher in self.watchers:
-            watcher.stop()
+        for worker in self.others:
+            worker.stop()
+        if self.leases:
+            self.heap.run_until(self.heap.now + LEASES_END_SECONDS)
         self.heap.run_until(self.heap.now + SETTLE_SECONDS)
+
+    def _is_short_of_room(self) -> bool:
+        """A member that found no room has the whole cluster refuse writes until it has seen that there is room again."""
+        return any(host.process is None or host.process.state.machine.alarms for host in self.hosts)
 
     def _recover(self) -> Recovery:
         """Cut a random majority off from the rest, and time the first write through each of it."""

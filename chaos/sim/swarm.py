@@ -13,7 +13,8 @@ FAULT_NAMES = (
     "crash", "crash at a boundary", "crash of all", "stop", "pause", "pause of the leader",
     "isolate", "isolate the leader", "halves", "one way", "bridge", "ring", "flapping",
     "loss", "duplication", "reordering", "delay",
-    "slow disk", "stalled disk", "disk error", "clock rate", "clock jump", "leader transfer", "compaction", "defragment",
+    "slow disk", "stalled disk", "disk error", "full disk", "clock rate", "clock jump",
+    "leader transfer", "compaction", "defragment",
 )
 FAULT_SHARE = 0.5  # of the faults that a seed uses
 
@@ -25,6 +26,7 @@ class Swarm:
     members: int
     clients: int
     watchers: int
+    holders: int
     keys: int
     pause_seconds: float  # of a client between two operations, in the mean
     interval_seconds: float
@@ -41,6 +43,7 @@ def draw_swarm(random: Random, *, members: int = 0, faults: tuple[str, ...] | No
         members=members or random.choice((3, 3, 3, 5)),
         clients=random.choice((2, 4, 8)),
         watchers=random.choice((0, 2, 6)),
+        holders=random.choice((0, 2, 4)),
         keys=random.choice((1, 3, 8)),
         pause_seconds=random.choice((0.05, 0.2, 1.0)),
         interval_seconds=random.choice((0.5, 2.0, 6.0)),

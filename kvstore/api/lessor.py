@@ -136,7 +136,9 @@ class Lessor:
     def _expired(self, expired: list[LeaseRecord], result: Result) -> None:
         """The entry was applied, or not: what is still there is tried again, later; what else is due, now."""
         for record in expired:
-            waiting = self._expiring.pop(record.lease, ())
+            waiting = self._expiring.pop(record.lease, None)
+            if waiting is None:
+                continue  # leadership was lost meanwhile; if it came back, the lease has its full time anew
             is_gone = self._node.state.lease(record.lease) is None
             if not is_gone and record.lease in self._deadlines:
                 self._arm(record.lease, SCAN_SECONDS)
@@ -155,9 +157,18 @@ class Lessor:
             self._ask(RENEW, lease, done)
 
     def _renew_here(self, lease: int, done: Seconds) -> None:
+        """A leader that was paused or cut off may be none any more, and a new one may not have applied the grant yet.
+
+        So a linearizable read comes first, one round for all that wait: a renewal then holds whoever leads next.
+        """
+        self._node.member.read(lambda result: self._renew_as_leader(lease, done) if isinstance(result, Ok) else done(None))
+
+    def _renew_as_leader(self, lease: int, done: Seconds) -> None:
         ttl_seconds = self._ttls.get(lease)
         if ttl_seconds is None:
             done(0)
+        elif not self._node.member.is_leader:
+            done(None)
         elif lease in self._expiring:  # too late, most likely: wait for what the entry does
             self._expiring[lease].append(done)
         else:
@@ -167,9 +178,16 @@ class Lessor:
     def time_to_live(self, lease: int, done: Seconds) -> None:
         """Find the remaining time of `lease`, as the leader sees it."""
         if self._node.member.is_leader:
-            done(self._remaining(lease))
+            self._time_to_live_here(lease, done)
         else:
             self._ask(TIME_TO_LIVE, lease, done)
+
+    def _time_to_live_here(self, lease: int, done: Seconds) -> None:
+        remaining = self._remaining(lease)
+        if remaining >= 0:
+            done(remaining)
+        else:  # the grant may not have been applied yet
+            self._node.member.read(lambda result: done(self._remaining(lease) if isinstance(result, Ok) else None))
 
     def _remaining(self, lease: int) -> int:
         deadline = self._deadlines.get(lease)
@@ -195,7 +213,7 @@ class Lessor:
 
     def _answer_time_to_live(self, payload: bytes, answer: Answer) -> None:
         if self._node.member.is_leader:
-            answer(_SECONDS.pack(self._remaining(_LEASE.unpack(payload)[0])))
+            self._time_to_live_here(_LEASE.unpack(payload)[0], lambda seconds: answer(_packed(seconds)))
         else:
             answer(b"")
 

@@ -101,9 +101,8 @@ class Member:
         self._inbox: list[Input] = []
         self._unsaved: list[Persist] = []
         self._is_saving = False
-        self._save_tick = 0  # when the save that is under way began
+        self._ticks = self._save_tick = 0  # now, and when the save that is under way began
         self._promises: deque[tuple[int, tuple[Message, ...]]] = deque()
-        self._ticks = 0
         self._is_holding = False  # a proposal or read was dropped: try again at the next tick or leader
         self._is_stopped = self._is_in_turn = False
         self._on_leadership: list[Callable[[int, int], None]] = []
@@ -206,8 +205,9 @@ class Member:
 
     def deliver_snapshot(self, install: InstallSnapshot, membership: bytes) -> None:
         """A snapshot is complete in Snapshots, under install.source."""
-        self.upkeep.expect(install, membership)
-        self.deliver((install,))
+        if self.has_room:  # else it is as good as lost: the leader sends another
+            self.upkeep.expect(install, membership)
+            self.deliver((install,))
 
     def on_lost(self, member: int, *, has_gone: bool) -> None:
         """Messages to `member` were lost; `has_gone`: its host refuses connections, so its process has ended."""

@@ -122,3 +122,19 @@ def test_a_trace_differs_where_one_event_differs() -> None:
     second.note(1.0, "m1", "put", "y")
     assert first.digest() != second.digest()
     assert first.counts == second.counts
+
+
+def test_work_that_finds_no_room_waits_for_it_and_all_later_work_behind_it() -> None:
+    heap, seen = Heap(), list[str]()
+    disk = SimulatedDisk(heap, Random(1), lambda callback: callback(), Boundaries(Counter(), Counter()))
+    disk.has_room = False
+    for name in "ab":
+        disk.submit(lambda name=name: seen.append(name), lambda: None)  # type: ignore[misc]
+    heap.run_until(5.0)
+    assert seen == []
+    assert disk.is_full
+    assert not disk.drain()
+    disk.has_room = True
+    heap.run_until(6.0)
+    assert seen == ["a", "b"]
+    assert not disk.is_full

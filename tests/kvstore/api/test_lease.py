@@ -197,3 +197,29 @@ async def test_a_hundred_thousand_leases_end_and_nobody_waits() -> None:
             turns.append(now - last)
             last = now
         assert max(turns) < 0.1, "seconds"
+
+
+async def test_a_former_leaders_void_expiry_does_not_shorten_a_lease_when_it_leads_again() -> None:
+    """Found by the simulator: paused at the expiry, deposed, elected again before the entry came back void."""
+    async with quick() as server:
+        await grant(server, 1, 7)
+        server.member.holds_proposals = True
+        await until(lambda: bool(server.member.held))
+        server.member.elect(OTHER_ID)
+        server.member.elect(MEMBER_ID)
+        server.member.release()
+        shown = await call(server.channel, "Lease/LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=7))
+        assert shown.TTL == 1
+
+
+async def test_a_renewal_is_acknowledged_only_by_a_leader_that_still_is_one(served: FakeServer) -> None:
+    """Found by the simulator: a leader that was paused renewed a lease whose end its successor had proposed."""
+    await grant(served, 60, 7)
+    waiting: list[Callable[[], None]] = []
+    read = served.member.read
+    served.member.read = lambda done: waiting.append(lambda: read(done))  # type: ignore[method-assign]
+    renewal = asyncio.ensure_future(KeepAlive(served).renew(7))
+    await until(lambda: bool(waiting))
+    assert not renewal.done()
+    waiting.pop()()
+    assert await renewal == 60
