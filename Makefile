@@ -15,7 +15,7 @@ BUILD_INPUTS := pyproject.toml setup.py proto/generate.py $(wildcard proto/kvsto
 UP_FLAGS ?=
 PYTEST_FLAGS ?=
 
-NATIVE_INPUTS := kvstore/compiled.py native/compile.py $(wildcard kvstore/raft/*.py kvstore/mvcc/*.py kvstore/rpc/*.py kvstore/member/*.py kvstore/api/*.py)
+NATIVE_INPUTS := kvstore/compiled.py native/compile.py $(wildcard kvstore/raft/*.py kvstore/mvcc/*.py kvstore/rpc/*.py kvstore/storage/*.py kvstore/member/*.py kvstore/api/*.py)
 .PHONY: install dev native up down status test test-all test-pure unit e2e e2e-on-etcd lint bench chaos proto schema tools clean
 
 install: $(VENV)/.installed

@@ -23,6 +23,7 @@ ROOMS = {
     "mvcc": ("checks", "layout", "state", "txns", "wire", "working", "writes"),
     "rpc": ("call", "client_connection", "connection", "deadlines", "frames", "hpack_decoder", "hpack_memo", "limits",
             "messages", "peer_settings", "server_connection", "status", "streams", "web_exchange"),
+    "storage": ("lmdb_store",),
     "member": ("envelope", "waiters", "wire"),
     "api": ("interest", "watch_hub"),
 }  # fmt: skip

@@ -4,53 +4,69 @@ All comparisons, those of nested transactions included, see the state before the
 before every operation of the branches taken has been checked, so a refused Txn leaves no trace.
 """
 
-from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 
 from kvstore.mvcc import errors, layout, wire, writes
 from kvstore.mvcc.errors import Failure
 from kvstore.mvcc.ranges import read_range
 from kvstore.mvcc.working import Working
 from kvstore.pb.kv_pb2 import KeyValue
-from kvstore.pb.rpc_pb2 import Compare, RangeRequest, RequestOp, TxnRequest
+from kvstore.pb.rpc_pb2 import Compare, RangeRequest, TxnRequest
 
 __all__ = ["run_txn"]
 
+PUT: Final = "request_put"
+RANGE: Final = "request_range"
+DELETE_RANGE: Final = "request_delete_range"
+TXN: Final = "request_txn"
 _ABSENT = KeyValue()
+
+
+class _Branch(NamedTuple):
+    """The branch that a transaction takes: whether its comparisons held, and its operations.
+
+    Each is its kind, its request, and the branch of a nested transaction.
+    """
+
+    succeeded: bool
+    operations: list[tuple[str, Any, "_Branch | None"]]
 
 
 def run_txn(working: Working, request: TxnRequest) -> tuple[bytes, Failure | None]:
     """Run a Txn that has passed `checks.check_txn`; return the encoded TxnResponse without its header, or why not."""
-    path = _choose(working, request)
-    operations = list(_operations(request, iter(path)))
-    for operation in operations:
-        if operation.HasField("request_put"):
-            failure = writes.refuse_put(working, operation.request_put, in_txn=True)
-            if failure is not None:
-                return b"", failure
-    for operation in operations:
-        if operation.HasField("request_range"):
-            failure = _refuse_range(working, operation.request_range)
-            if failure is not None:
-                return b"", failure
-    return _run(working, request, iter(path)), None
+    branch = _choose(working, request)
+    failure = _refuse(working, branch, PUT) or _refuse(working, branch, RANGE)
+    return (b"", failure) if failure is not None else (_run(working, branch), None)
 
 
-def _choose(working: Working, request: TxnRequest) -> list[bool]:
-    """Return which branch is taken, by this transaction first, then by each nested one of that branch in order."""
+def _choose(working: Working, request: TxnRequest) -> _Branch:
+    """Return the branch that is taken, and those of the transactions nested in it. Each operation is looked into once."""
     succeeded = all(_holds(working, compare) for compare in request.compare)
-    path = [succeeded]
+    operations: list[tuple[str, Any, _Branch | None]] = []
     for operation in request.success if succeeded else request.failure:
-        if operation.HasField("request_txn"):
-            path += _choose(working, operation.request_txn)
-    return path
-
-
-def _operations(request: TxnRequest, path: Iterator[bool]) -> Iterator[RequestOp]:
-    for operation in request.success if next(path) else request.failure:
-        if operation.HasField("request_txn"):
-            yield from _operations(operation.request_txn, path)
+        kind = operation.WhichOneof("request")
+        if kind == PUT:
+            operations.append((PUT, operation.request_put, None))
+        elif kind == RANGE:
+            operations.append((RANGE, operation.request_range, None))
+        elif kind == DELETE_RANGE:
+            operations.append((DELETE_RANGE, operation.request_delete_range, None))
         else:
-            yield operation
+            operations.append((TXN, None, _choose(working, operation.request_txn)))
+    return _Branch(succeeded, operations)
+
+
+def _refuse(working: Working, branch: _Branch, kind: str) -> Failure | None:
+    """Return why one of the operations of this kind cannot be done."""
+    for known, request, nested in branch.operations:
+        failure = None
+        if nested is not None:
+            failure = _refuse(working, nested, kind)
+        elif known == kind:
+            failure = writes.refuse_put(working, request, in_txn=True) if kind == PUT else _refuse_range(working, request)
+        if failure is not None:
+            return failure
+    return None
 
 
 def _refuse_range(working: Working, request: RangeRequest) -> Failure | None:
@@ -94,28 +110,27 @@ def _compare_one(compare: Compare, pair: KeyValue) -> bool:
     }.get(compare.result, True)
 
 
-def _run(working: Working, request: TxnRequest, path: Iterator[bool]) -> bytes:
-    succeeded = next(path)
-    parts = [b"\x10\x01"] if succeeded else []
-    for operation in request.success if succeeded else request.failure:
-        parts.append(wire.message_field(b"\x1a", _run_operation(working, operation, path)))
+def _run(working: Working, branch: _Branch) -> bytes:
+    parts = [b"\x10\x01"] if branch.succeeded else []
+    for kind, request, nested in branch.operations:
+        parts.append(wire.message_field(b"\x1a", _run_operation(working, kind, request, nested)))
     return b"".join(parts)
 
 
-def _run_operation(working: Working, operation: RequestOp, path: Iterator[bool]) -> bytes:
+def _run_operation(working: Working, kind: str, request: Any, nested: _Branch | None) -> bytes:
     """Return the encoded ResponseOp. The header of an operation carries the revision alone, a nested Txn's nothing."""
-    if operation.HasField("request_range"):
-        seen = working.seen_revision
-        body, failure = read_range(working, operation.request_range)
-        assert failure is None, "ranges are checked before the first write"
-        return wire.message_field(b"\x0a", _header(seen) + body)
-    if operation.HasField("request_put"):
-        body = writes.put(working, operation.request_put)
+    if nested is not None:
+        return wire.message_field(b"\x22", b"\x0a\x00" + _run(working, nested))
+    if kind == PUT:
+        body = writes.put(working, request)
         return wire.message_field(b"\x12", _header(working.seen_revision) + body)
-    if operation.HasField("request_delete_range"):
-        body = writes.delete_range(working, operation.request_delete_range)
+    if kind == DELETE_RANGE:
+        body = writes.delete_range(working, request)
         return wire.message_field(b"\x1a", _header(working.seen_revision) + body)
-    return wire.message_field(b"\x22", b"\x0a\x00" + _run(working, operation.request_txn, path))
+    seen = working.seen_revision
+    body, failure = read_range(working, request)
+    assert failure is None, "ranges are checked before the first write"
+    return wire.message_field(b"\x0a", _header(seen) + body)
 
 
 def _header(revision: int) -> bytes:
