@@ -158,7 +158,7 @@ class Changes:
         is_lone_founder = voters == 1 and started == 1
         if not change.is_learner and not is_lone_founder and started < (voters + 1) // 2 + 1:
             return NOT_ENOUGH_STARTED
-        return None if self._answering() >= self.table.voters() else UNHEALTHY
+        return None if self.answering() >= self.table.voters() else UNHEALTHY
 
     def _refuse_to_remove(self, subject: int, voters: frozenset[int], started: set[int]) -> Failed | None:
         if subject not in voters:
@@ -166,19 +166,19 @@ class Changes:
         others = voters - {subject}
         if not others or len(started - {subject}) < len(others) // 2 + 1:
             return NOT_ENOUGH_STARTED
-        answering = self._answering()
+        answering = self.answering()
         if subject not in answering:
             return None  # the quorum does without it already
         return UNHEALTHY if len(answering & voters) - 1 < 1 + (len(voters) - 1) // 2 else None
 
     def _refuse_to_replace(self, subject: int) -> Failed | None:
         """Who runs is not replaced: what asks for it may be a damaged copy of its directory."""
-        answering, voters = self._answering(), self.table.voters()
+        answering, voters = self.answering(), self.table.voters()
         if subject in answering:
             return Failed(FAILED_PRECONDITION, f"member {subject:x} answers: it is not replaced while it runs", certain=True)
         return None if len(answering & voters) > len(voters) // 2 else UNHEALTHY
 
-    def _answering(self) -> set[int]:
+    def answering(self) -> set[int]:
         """Who has answered this leader within an election time-out."""
         since = self._tick - self._config.election_ticks
         answering = {member for member, tick in self._heard.items() if tick >= since}
@@ -292,7 +292,7 @@ class Changes:
 
     def heir(self, target: Configuration | None = None) -> int:
         """The voter (in `target` too) that is nearest to this leader and answers; 0: there is none."""
-        raft, answering = self._port.raft, self._answering()
+        raft, answering = self._port.raft, self.answering()
         voters = set(raft.log.configuration.voters)
         if target is not None:
             voters.intersection_update(target.voters)

@@ -137,3 +137,21 @@ def test_peer_urls_that_etcd_refuses_are_refused(text: str) -> None:
 def test_peer_urls_are_kept_in_order() -> None:
     assert peer_urls([]) is None
     assert peer_urls([" http://b:1", "http://a:1 "]) == ("http://a:1", "http://b:1")
+
+
+def test_a_member_is_replaced_once_by_another_id_at_its_urls() -> None:
+    known, change = table(1, 2, 3), Change(ChangeKind.REPLACE, 2, new_id=9)
+    assert decode_change(encode_change(change)) == change
+    assert known.apply(5, change) is None
+    assert (shape(known), known.is_removed(2)) == ([(1, False), (3, False), (9, False)], True)
+    successor = decode_membership(known.encode()).successor(2)
+    assert successor == MemberInfo(9, "", (url(2),), ())
+    assert known.apply(6, Change(ChangeKind.REPLACE, 2, new_id=10)) == MEMBER_NOT_FOUND
+    assert known.apply(7, Change(ChangeKind.REPLACE, 3, new_id=2)) == MEMBER_EXISTS  # an id never comes back
+    known.publish(8, MemberInfo(9, "m2", (url(2),), ("http://m2:2379",)))
+    assert known.successor(2) is None  # it has run: nobody else may begin as it
+    assert table(1).apply(5, Change(ChangeKind.REPLACE, 1, new_id=9)) == NOT_ENOUGH_STARTED
+
+
+def test_a_change_that_an_older_version_wrote_is_read() -> None:
+    assert decode_change(encode_change(Change(REMOVE, 4))) == Change(REMOVE, 4)

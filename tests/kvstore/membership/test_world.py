@@ -58,6 +58,29 @@ def test_a_removed_leader_hands_over_and_ends() -> None:
     assert len(world.members) == 2
 
 
+def test_a_member_that_answers_is_not_replaced_and_one_that_is_down_is() -> None:
+    world = settled()
+    leader = world.leader() or ""
+    lost, other = sorted(set(NAMES) - {leader})
+    change = Change(ChangeKind.REPLACE, world.members[lost].member_id)
+    world.run_until(lambda: set(world.members[leader].changes.answering()) == world.members[leader].changes.table.voters())
+    refused = world.change(other, change)
+    world.run_until(lambda: refused)
+    assert isinstance(refused[0], Failed)
+    assert "answers" in refused[0].text
+    world.crash(lost)
+    world.run_until(lambda: change.member_id not in world.members[leader].changes.answering())
+    answers = world.change(other, change)
+    world.run_until(lambda: answers)
+    assert isinstance(answers[0], Ok), answers
+    successor = world.members[other].changes.table.successor(change.member_id)
+    assert successor is not None
+    world.run_until(lambda: world.members[other].raft.log.configuration.is_voter(change.member_id) is False)
+    answers = world.put(other, "k", "v")
+    world.run_until(lambda: answers)
+    assert isinstance(answers[0], Ok)
+
+
 @pytest.mark.parametrize("who", ["leader", "follower"])
 def test_of_two_members_either_can_be_removed(who: str) -> None:
     world = settled()
