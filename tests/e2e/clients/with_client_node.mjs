@@ -51,7 +51,7 @@ assert(patched.metadata.labels.a === 'b', 'not patched');
 const objects = k8s.KubernetesObjectApi.makeApiClient(config);
 const made = await objects.create({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'node', namespace }, data: { a: 'b' } });
 assert((await objects.read(made)).data.a === 'b', 'not read');
-await objects.patch({ ...made, data: { c: 'd' } }, undefined, undefined, 'node', true, k8s.PatchStrategy.MergePatch);
+await objects.patch({ ...made, data: { c: 'd' } }, undefined, undefined, 'node', undefined, k8s.PatchStrategy.MergePatch);
 assert((await core.readNamespacedConfigMap({ name: 'node', namespace })).data.c === 'd', 'not merged');
 await new Promise((resolve, reject) => {
   new k8s.Watch(config)
