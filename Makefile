@@ -89,6 +89,7 @@ lint: dev
 BENCH_FLAGS ?=
 bench: tools
 	@$(BIN)/pilothouse bench kv $(BENCH_FLAGS)
+	@$(BIN)/pilothouse bench api $(BENCH_API_FLAGS)
 	@$(BIN)/python -m pytest -m benchmark tests -s --timeout=1800 $(PYTEST_FLAGS)
 
 CHAOS_FLAGS ?= --minutes 5

@@ -25,7 +25,7 @@ __all__ = ["ConnectionLost", "Headers", "HttpClient", "Response", "ResponseStrea
 MAX_CONNECTIONS = 64  # exchanges in flight that are not streams; more wait for their turn
 MAX_IDLE_CONNECTIONS = 32  # a new one costs both sides a TLS handshake; those that nobody needs go after a while
 IDLE_LIMIT_SECONDS = 30.0  # a connection idle for longer is dropped when next looked at
-IDLE_LIMIT_FOR_WRITES_SECONDS = 3.0  # below the keep-alive time-outs of servers (uvicorn: 5)
+IDLE_LIMIT_FOR_WRITES_SECONDS = 3.0  # below the keep-alive time-outs of servers (some have 5 s)
 REPEATABLE_METHODS = frozenset({"GET", "OPTIONS"})
 
 

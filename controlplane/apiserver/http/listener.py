@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import resource
 import socket
 import ssl
 from typing import Final, Protocol, cast
@@ -50,6 +52,14 @@ def tls_context(certificate: str, key: str, *client_authorities: str) -> ssl.SSL
     return context
 
 
+def _raise_file_limit() -> None:
+    """Let this process have as many connections as it may, as Go's programs do by themselves."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _keep_alive(transport: asyncio.BaseTransport) -> None:
     """Let the kernel find out that the client's machine is gone (a simulated transport has no socket)."""
     endpoint = transport.get_extra_info("socket")
@@ -91,6 +101,7 @@ class HttpServer:
     async def start(self, host: str, port: int) -> None:
         """Bind and listen; raises OSError when the address is taken."""
         self.loop = asyncio.get_running_loop()
+        _raise_file_limit()
         self._listener = await self.loop.create_server(self._accept, host, port, backlog=BACKLOG, reuse_address=True)
         self.port = self._listener.sockets[0].getsockname()[1]
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
