@@ -68,6 +68,8 @@ class WatchCache:
         self._pinned: dict[Pin, set[Subscription]] = {}
         self._listeners: list[Callable[[Event | None], None]] = []
         self._ready = asyncio.Event()
+        self._news = asyncio.Event()  # the first list is in, or failed for good
+        self._broken: ApiError | None = None
         self._task: asyncio.Task[None] | None = None
         self._watching: Watching | None = None
         self._asked_progress_at = 0
@@ -83,9 +85,11 @@ class WatchCache:
             self._task = asyncio.get_running_loop().create_task(self._run(from_revision))
 
     async def ready(self) -> None:
-        """Return once the first list is in."""
-        if not self._ready.is_set():
-            await self._ready.wait()
+        """Return once the first list is in; raises the 500 of an object that cannot be read, which no waiting heals."""
+        while not self._ready.is_set():
+            if self._broken is not None:
+                raise self._broken
+            await self._news.wait()
 
     @property
     def is_ready(self) -> bool:
@@ -113,6 +117,10 @@ class WatchCache:
                 await self._follow()
             except (RevisionCompacted, ApiError) as error:
                 logger.debug("watch cache of %s begins anew: %s", self._start.decode(), error)
+                if isinstance(error, ApiError) and error.code == 500:
+                    logger.error("watch cache of %s: %s", self._start.decode(), error.message)
+                    self._broken = error
+                    self._news.set()
                 if begins_in_the_past:
                     continue  # that past is not there: the present is
             except Exception:
@@ -137,7 +145,9 @@ class WatchCache:
         self._entries, self._sorted = entries, None
         self._ring.clear()
         self._floor = self.revision = revision
+        self._broken = None
         self._ready.set()
+        self._news.set()
         for listener in self._listeners:
             listener(None)
 
