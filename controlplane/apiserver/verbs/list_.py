@@ -90,8 +90,9 @@ async def consistent(context: Context, wanted: Selection) -> Listing:
     if wanted.key:
         return await _single(context, wanted)
     revision = await context.services.store.revision()
-    cache = await context.services.caches.ready(wanted.resource)
-    if await cache.caught_up(revision):
+    # A cache that is not filled (yet, or ever: an object that no key opens) is not waited for: the store answers, or says why.
+    cache = context.services.caches.open(wanted.resource)
+    if cache.is_ready and await cache.caught_up(revision):
         return _from_cache(cache, wanted)
     return await _page(context, wanted, 0, pages.Position(0, ""))
 
