@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from random import Random
 
-from controlplane.controllers.config import ControllerManagerConfig
+from controlplane.controllers.config import ControllerManagerConfig, default_concurrency
 from controlplane.machinery.client import ApiClient
 from controlplane.machinery.clock import Clock
 from controlplane.machinery.controller import Controller, Reconciler
@@ -16,8 +16,6 @@ from controlplane.machinery.informer import InformerFactory
 from controlplane.machinery.participation import take_part
 
 log = logging.getLogger("controlplane.controllers")
-
-DEFAULT_CONCURRENCY = 5
 
 Registry = dict[str, Callable[[ControllerManagerConfig, Clock], Reconciler | None]]
 
@@ -67,7 +65,7 @@ class Manager:
                     recorder,
                     clock=self._clock,
                     random=self._random,
-                    workers=config.concurrency.get(reconciler.NAME, DEFAULT_CONCURRENCY),
+                    workers=config.concurrency.get(reconciler.NAME, default_concurrency(reconciler.NAME)),
                 )
             )
         informers.start()

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from controlplane.controllers import CONTROLLERS, ControllerManagerConfig, run
+from controlplane.controllers.config import default_concurrency
 from controlplane.machinery.command import (
     VERBOSITY,
     Duration,
@@ -43,7 +44,7 @@ def _concurrency_flags(function: Any) -> Any:
             f"--concurrent-{flag}-syncs",
             f"concurrent_{flag.replace('-', '_')}",
             type=click.IntRange(min=1),
-            default=5,
+            default=default_concurrency(controller),
             show_default=True,
             help=f"Keys of the {controller} worked on side by side.",
         )

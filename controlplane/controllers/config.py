@@ -10,6 +10,16 @@ from controlplane.machinery.config import ClientConfig
 __all__ = ["ControllerManagerConfig"]
 
 
+DEFAULT_CONCURRENCY = 5
+# Those that wait most of their time for the API, one key for each object of a storm; Kubernetes' own defaults.
+MORE_CONCURRENCY = {"garbage-collector-controller": 20, "namespace-controller": 10}
+
+
+def default_concurrency(controller: str) -> int:
+    """Keys of a controller that are worked on side by side when nobody says otherwise."""
+    return MORE_CONCURRENCY.get(controller, DEFAULT_CONCURRENCY)
+
+
 @dataclass(frozen=True, slots=True)
 class ControllerManagerConfig:
     """Defaults are kube-controller-manager's; times are in seconds."""

@@ -253,8 +253,10 @@ def _free(observed: Observed) -> Plan:
 def _finish_foreground(observed: Observed) -> Plan:
     """Let the owner go when nothing that blocks it is left; the dependents are worked on as keys of their own."""
     uid = uid_of(observed.node.obj)
-    blocking = [dependent for dependent in observed.dependents if _blocks(dependent, (uid,))]
-    return Plan() if blocking else Plan((_finalizers_patch(observed.node, FOREGROUND_FINALIZER),))
+    # The first that blocks is enough: every change of a dependent asks again, and an owner may have thousands.
+    if any(_blocks(dependent, (uid,)) for dependent in observed.dependents):
+        return Plan()
+    return Plan((_finalizers_patch(observed.node, FOREGROUND_FINALIZER),))
 
 
 def _blocks(dependent: Node, owners: Sequence[str]) -> bool:
