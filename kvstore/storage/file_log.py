@@ -11,7 +11,6 @@ An older member's log, which was a database of LMDB (RaftLog), is taken over by 
 """
 
 import logging
-import os
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +20,10 @@ from kvstore.raft.configuration import decode_configuration
 from kvstore.raft.packing import pack_entries, unpack_entries
 from kvstore.raft.types import Entry, HardState, Persist, Restored, SnapshotMark
 from kvstore.storage.codec import pack, unpack
+from kvstore.storage.files import SYSTEM_FILES, Files
 from kvstore.storage.lmdb_store import LmdbStore
 from kvstore.storage.raft_log import TABLES, CorruptLog, DamagedLog, RaftLog, StateTooOld
-from kvstore.storage.segments import SEGMENT_BYTES, SUFFIX, DamagedSegment, MissingSegment, Segments, sync_folder
+from kvstore.storage.segments import SEGMENT_BYTES, SUFFIX, DamagedSegment, MissingSegment, Segments
 
 __all__ = ["FileLog", "open_log"]
 
@@ -75,9 +75,9 @@ def _decode_mark(fields: list[Any]) -> tuple[SnapshotMark, bytes]:
 class FileLog:
     """One member's log in `folder`. One caller at a time, any thread. `load` comes first."""
 
-    def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
-        self._folder = folder
-        self._files = Segments(folder, self._opening, segment_bytes=segment_bytes)
+    def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES, files: Files = SYSTEM_FILES) -> None:
+        self._folder, self._files = folder, files
+        self._segments = Segments(folder, self._opening, segment_bytes=segment_bytes, files=files)
         self._begun, self._noted = folder.with_name(folder.name + BEGUN), 0  # the newest segment that is noted there
         self._state = _State(HardState(0, 0), 0, 0, None, b"", None)  # as of the last frame
 
@@ -94,7 +94,7 @@ class FileLog:
     def _load(self, applied: int) -> Restored | None:
         entries: list[Entry] = []
         try:
-            self._files.read(lambda body: self._take(body, entries))
+            self._segments.read(lambda body: self._take(body, entries))
         except DamagedSegment as error:
             raise DamagedLog(str(error)) from error
         except MissingSegment as error:
@@ -103,7 +103,7 @@ class FileLog:
             raise CorruptLog(f"a frame of the log cannot be read: {error!r}") from error
         self._check_begun()
         self._kept(entries)
-        self._files.resume()
+        self._segments.resume()
         self._end_install(applied, entries)
         mark, kept = self._state.mark, self._kept(entries)
         if mark is None:
@@ -131,16 +131,16 @@ class FileLog:
 
     def _check_begun(self) -> None:
         """A member without its log, or the end of it, has forgotten its votes and what it acknowledged."""
-        if not self._begun.exists():
+        if not self._files.exists(self._begun):
             return
-        if not self._files.newest:
+        if not self._segments.newest:
             raise CorruptLog(f"the log is missing, and {self._begun} says that there was one")
         try:
-            noted = int(self._begun.read_text() or "0", 16)
+            noted = int(self._files.read(self._begun) or b"0", 16)
         except ValueError as error:
             raise CorruptLog(f"{self._begun} cannot be read: {error}") from error
-        if self._files.newest < noted:
-            raise CorruptLog(f"the log ends with segment {self._files.newest:x}, and {self._begun} knows of {noted:x}")
+        if self._segments.newest < noted:
+            raise CorruptLog(f"the log ends with segment {self._segments.newest:x}, and {self._begun} knows of {noted:x}")
 
     def _take(self, body: bytes, entries: list[Entry]) -> int:
         position = 0
@@ -207,15 +207,15 @@ class FileLog:
                 first, packed, last = entries[0].index, pack_entries(entries), entries[-1]
                 last_index, last_term = last.index, last.term
             parts += (_PART.pack(_ENTRIES, _BATCH.size + len(packed)), _BATCH.pack(hard.term, hard.vote, first), packed)
-        self._files.append(b"".join(parts))
+        self._segments.append(b"".join(parts))
         self._state = _State(hard, last_index, last_term, state.mark, state.membership, state.incoming)
-        if self._files.newest != self._noted:
+        if self._segments.newest != self._noted:
             self._note_begun()
 
     def compact(self, mark: SnapshotMark, membership: bytes) -> None:
         """Drop the entries through mark.index; the room comes back in whole segments."""
         self._append(replace(self._state, mark=mark, membership=membership), _STATE)
-        self._files.drop_until(mark.index)
+        self._segments.drop_until(mark.index)
 
     def begin_install(self, mark: SnapshotMark, membership: bytes) -> None:
         """Note durably that the state is about to be replaced by the snapshot at `mark`."""
@@ -223,20 +223,20 @@ class FileLog:
 
     def _note_begun(self) -> None:
         """Leave a note beside the log that there is one, with its newest segment, so that a loss is noticed."""
-        file = os.open(self._begun, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = self._files.open(self._begun, create=True)
         try:
-            os.pwrite(file, b"%016x" % self._files.newest, 0)
-            os.fsync(file)
+            self._files.pwrite(file, b"%016x" % self._segments.newest, 0)
+            self._files.fdatasync(file)
         except OSError as error:  # a disk without room: an older number does no harm
             logger.warning("%s cannot be written: %s", self._begun, error)
         finally:
-            os.close(file)
+            self._files.close(file)
         if not self._noted:
-            sync_folder(self._begun.parent)
-        self._noted = self._files.newest
+            self._files.sync_folder(self._begun.parent)
+        self._noted = self._segments.newest
 
     def _append(self, state: _State, kind: int) -> None:
-        self._files.append(state.encode(kind))
+        self._segments.append(state.encode(kind))
         self._state = state
 
     def _opening(self) -> tuple[bytes, int]:
@@ -251,7 +251,7 @@ class FileLog:
 
     def close(self) -> None:
         """Let go of the files."""
-        self._files.close()
+        self._segments.close()
 
 
 def _replaced(state: _State, mark: SnapshotMark) -> _State:

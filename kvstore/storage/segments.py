@@ -21,16 +21,16 @@ the same once more. A sync that fails is: nobody knows then what is on the disk,
 """
 
 import errno
-import os
 import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kvstore.storage.files import SYSTEM_FILES, Files
 from kvstore.storage.port import StoreFull
 
-__all__ = ["SUFFIX", "DamagedSegment", "MissingSegment", "Segments", "sync_folder"]
+__all__ = ["SUFFIX", "DamagedSegment", "MissingSegment", "Segments"]
 
 SEGMENT_BYTES = 16 << 20
 SMALLEST_SEGMENT_BYTES = 256 << 10
@@ -63,15 +63,18 @@ class _Segment:
 class Segments:
     """The segments in `folder`. `opening` gives the first frame's body of a new one, and the owner's note on it."""
 
-    def __init__(self, folder: Path, opening: Callable[[], tuple[bytes, int]], *, segment_bytes: int = SEGMENT_BYTES) -> None:
-        self._folder, self._opening, self._segment_bytes = folder, opening, segment_bytes
+    def __init__(
+        self, folder: Path, opening: Callable[[], tuple[bytes, int]], *, segment_bytes: int = SEGMENT_BYTES,
+        files: Files = SYSTEM_FILES,
+    ) -> None:
+        self._folder, self._opening, self._segment_bytes, self._files = folder, opening, segment_bytes, files
         self._segments: list[_Segment] = []
         self._file = -1
         self._position = self._capacity = 0
         self._checksum = 0  # of the last frame
         self._is_broken = False
         self._stale: list[Path] = []
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
 
     # Reading -----------------------------------------------------------------------------------------------------
 
@@ -93,7 +96,7 @@ class Segments:
     def resume(self) -> None:
         """What was read is good: forget what is stale, append behind the rest."""
         for path in self._stale:
-            path.unlink()
+            self._files.unlink(path)
         self._stale.clear()
         if self._segments:
             self._resume(self._segments[-1].path)
@@ -105,7 +108,7 @@ class Segments:
 
     def _consecutive(self) -> list[int]:
         """The segments after the last gap: files that were dropped may come back after a power loss."""
-        found = sorted(int(path.stem, 16) for path in self._folder.glob(f"*{SUFFIX}"))
+        found = sorted(int(Path(name).stem, 16) for name in self._files.names(self._folder) if name.endswith(SUFFIX))
         start = max((i for i in range(1, len(found)) if found[i] != found[i - 1] + 1), default=0)
         self._stale = [self._path(number) for number in found[:start]]
         return found[start:]
@@ -114,7 +117,7 @@ class Segments:
         self, path: Path, take: Callable[[bytes], int], *, is_first: bool, is_last: bool
     ) -> int:
         """Return where the frames end; 0: there is none."""
-        data, position, size = path.read_bytes(), 0, self._segment_bytes
+        data, position, size = self._files.read(path), 0, self._segment_bytes
         while (body := self._frame(data, position, path, is_last=is_last, is_any=is_first and not position)) is not None:
             is_opening, inner = not position, body
             if is_opening and body.startswith(_MARK):
@@ -151,9 +154,9 @@ class Segments:
 
     def _resume(self, path: Path) -> None:
         """Append behind the last whole frame of `path`; what is torn there becomes zeros again."""
-        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        self._capacity = os.fstat(self._file).st_size
-        rest = os.pread(self._file, self._capacity - self._position, self._position)
+        self._file = self._files.open(path)
+        self._capacity = self._files.size(self._file)
+        rest = self._files.pread(self._file, self._capacity - self._position, self._position)
         if rest != bytes(len(rest)):
             self._write(self._file, bytes(len(rest)), self._position)
 
@@ -179,16 +182,16 @@ class Segments:
         written = 0
         try:
             while written < len(data):
-                written += os.pwrite(file, data[written:] if written else data, position + written)
+                written += self._files.pwrite(file, data[written:] if written else data, position + written)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
             if written:
-                os.pwrite(file, bytes(written), position)
-                os.fdatasync(file)
+                self._files.pwrite(file, bytes(written), position)
+                self._files.fdatasync(file)
             self._is_broken = False
             raise StoreFull(str(error)) from error
-        os.fdatasync(file)
+        self._files.fdatasync(file)
         self._is_broken = False
 
     def _begin_segment(self, needed: int) -> None:
@@ -201,54 +204,44 @@ class Segments:
         opening, checksum = _make_frame(_PREFACE.pack(_MARK, capacity) + inner, self._checksum)
         file = -1
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            os.posix_fallocate(file, 0, capacity)
+            file = self._files.open(path, create=True, truncate=True)
+            self._files.allocate(file, capacity)
             self._write(file, opening, 0)
         except (OSError, StoreFull) as error:
             if file != -1:
-                os.close(file)
-                path.unlink()
+                self._files.close(file)
+                self._files.unlink(path)
             if isinstance(error, OSError) and error.errno in _FULL and not self._is_broken:
                 raise StoreFull(str(error)) from error
             raise
         self._close_file()
         self._file, self._is_broken = file, True
-        sync_folder(self._folder)
+        self._files.sync_folder(self._folder)
         self._is_broken = False
         self._segments.append(_Segment(number, path, note))
         self._position, self._capacity, self._checksum = len(opening), capacity, checksum
 
     def _capacity_for_disk(self) -> int:
-        disk = os.statvfs(self._folder)
-        share = disk.f_bavail * disk.f_frsize // SHARE_OF_DISK
+        share = self._files.free_bytes(self._folder) // SHARE_OF_DISK
         share = 1 << max(share, 1).bit_length() - 1
         return min(self._segment_bytes, max(share, SMALLEST_SEGMENT_BYTES))
 
     def drop_until(self, note: int) -> None:
         """Delete the segments before the last one whose note is `note` or less."""
         while len(self._segments) > 1 and self._segments[1].note <= note:
-            self._segments.pop(0).path.unlink()
+            self._files.unlink(self._segments.pop(0).path)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:016x}{SUFFIX}"
 
     def _close_file(self) -> None:
         if self._file != -1:
-            os.close(self._file)
+            self._files.close(self._file)
             self._file = -1
 
     def close(self) -> None:
         """Let go of the file; twice is harmless."""
         self._close_file()
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    folder = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _make_frame(body: bytes, previous: int) -> tuple[bytes, int]:
