@@ -9,7 +9,7 @@ from kvstore.api.lock import LockService
 from kvstore.api.reflection import ReflectionService
 from kvstore.api.turns import Deletions
 from kvstore.mvcc.state import StateMachine
-from kvstore.rpc import Http1Request, Http1Response, Streaming, Unary
+from kvstore.rpc import Http1Answer, Http1Request, Streaming, Unary
 
 __all__ = ["Composed"]
 
@@ -36,6 +36,6 @@ class Composed:
         """Tell whether an HTTP request to `path` is the gateway's."""
         return self._gateway.serves(path)
 
-    def http(self, request: Http1Request) -> Awaitable[Http1Response]:
+    def http(self, request: Http1Request) -> Awaitable[Http1Answer]:
         """Answer it."""
         return self._gateway.http(request)

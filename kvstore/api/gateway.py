@@ -4,6 +4,10 @@ Requests and answers are protobuf's JSON with the names of the .proto files: 64-
 zero fields left out, unknown fields ignored. A stream answers one `{"result": ...}` a line. An error has its text twice
 and the gRPC code: clients of etcd before 3.6 read `error`, later ones `message`.
 
+A WebSocket (`GET` with `Upgrade: websocket`, as browsers open it) is the same with pieces of the body as its messages and a
+line of the answer in each of ours; streams of requests go on as long as it is open. It takes the token of its user also from
+`Sec-WebSocket-Protocol: Bearer, TOKEN` and from a cookie `token`, because a page can set no other header.
+
 The methods' types come from the descriptors; a request goes to the same handlers as one over gRPC, with the HTTP
 headers `Authorization` and `Grpc-Metadata-*` as its metadata, and without the certificate of its connection.
 """
@@ -11,17 +15,18 @@ headers `Authorization` and `Grpc-Metadata-*` as its metadata, and without the c
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from kvstore.api.gateway_json import parse_requests, to_json
+from kvstore.api.gateway_json import RequestStream, parse_requests, to_json
 from kvstore.api.local_call import LocalCall, Routes
 from kvstore.pb import election_pb2, lock_pb2, rpc_pb2
-from kvstore.rpc import Code, Http1Request, Http1Response
+from kvstore.rpc import Code, Http1Answer, Http1Request, Http1Response, WebSocketResponse
 from kvstore.rpc.status import decode_timeout
 
 __all__ = ["Gateway"]
@@ -92,6 +97,12 @@ class _Method:
     request: type[Message]
     response: type[Message]
     is_streaming: bool
+    is_stream_of_requests: bool
+
+    @property
+    def nonsense(self) -> Code:
+        """What etcd's gateway calls a request that it cannot read."""
+        return Code.UNKNOWN if self.is_stream_of_requests else Code.INVALID_ARGUMENT
 
 
 def _methods() -> dict[str, _Method]:
@@ -105,6 +116,7 @@ def _methods() -> dict[str, _Method]:
                     GetMessageClass(method.input_type),
                     GetMessageClass(method.output_type),
                     method.server_streaming,
+                    method.client_streaming,
                 )
                 for path in _PATHS.get(service.name, {}).get(method.name, "").split():
                     methods[path] = found
@@ -123,19 +135,21 @@ class Gateway:
         """Tell whether the path is the gateway's."""
         return path.startswith("/v3")
 
-    async def http(self, request: Http1Request) -> Http1Response:
+    async def http(self, request: Http1Request) -> Http1Answer:
         """Answer a request whose path `serves` is true of."""
         prefix = next((prefix for prefix in PREFIXES if request.path.startswith(prefix)), None)
         method = None if prefix is None else self._methods.get(request.path.removeprefix(prefix))
         if method is None:
             return _error(404, Code.NOT_FOUND, "Not Found")
+        if request.websocket_key:
+            return _Conversation(method, request, self._routes).answer()
         if request.method != "POST":
             return _error(405, Code.UNIMPLEMENTED, "Method Not Allowed")
         try:
             messages = parse_requests(method.request, request.body, many=method.is_streaming)
         except ValueError as error:
-            return _error(400, Code.INVALID_ARGUMENT, str(error))
-        exchange = _Exchange(method, request, asyncio.get_running_loop())
+            return _error(_HTTP_STATUS.get(method.nonsense, _OTHER_STATUS), method.nonsense, str(error))
+        exchange = _Exchange(method, request)
         exchange.call.start(self._routes.get(method.path), messages)
         return await (exchange.stream() if method.is_streaming else exchange.unary())
 
@@ -143,12 +157,17 @@ class Gateway:
 class _Exchange:
     """One request on its way through a handler."""
 
-    def __init__(self, method: _Method, request: Http1Request, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, method: _Method, request: Http1Request, token: str = "", on_hold: Callable[[bool], None] | None = None
+    ) -> None:
         self._method = method
         self._messages: deque[bytes] = deque()
         self._end: tuple[int, str] | None = None
         self._news = asyncio.Event()
         metadata, timeout = _metadata(request.headers)
+        if token:
+            metadata["authorization"] = token
+        loop = asyncio.get_running_loop()
         self._deadline: asyncio.TimerHandle | None = None
         if timeout is not None:
             self._deadline = loop.call_later(timeout, self._on_deadline)
@@ -159,6 +178,7 @@ class _Exchange:
             on_end=self._on_end,
             peer=request.peer,
             deadline=None if timeout is None else loop.time() + timeout,
+            on_hold=on_hold,
         )
 
     def _on_message(self, message: bytes) -> None:
@@ -174,10 +194,17 @@ class _Exchange:
         self.call.cancel()
         self._on_end(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Nobody waits for the answer, or it is given."""
         if self._deadline is not None:
             self._deadline.cancel()
         self.call.cancel()
+
+    def end(self, code: int, text: str) -> None:
+        """Answer no more but this."""
+        self.close()
+        self._messages.clear()
+        self._on_end(code, text)
 
     async def unary(self) -> Http1Response:
         try:
@@ -185,7 +212,7 @@ class _Exchange:
                 self._news.clear()
                 await self._news.wait()
         finally:
-            self._close()
+            self.close()
         code, text = self._end
         if code != Code.OK or not self._messages:
             return _error(_HTTP_STATUS.get(code, _OTHER_STATUS), code, text)
@@ -198,35 +225,111 @@ class _Exchange:
                 self._news.clear()
                 await self._news.wait()
         except BaseException:
-            self._close()
+            self.close()
             raise
         status = 200 if self._messages or self._end is None else _HTTP_STATUS.get(self._end[0], _OTHER_STATUS)
-        return Http1Response(status, _JSON, self._lines())
+        return Http1Response(status, _JSON, self._joined())
 
-    async def _lines(self) -> AsyncIterator[bytes]:
+    async def _joined(self) -> AsyncIterator[bytes]:
         try:
-            while True:
-                lines = [self._line(self._messages.popleft()) for _ in range(min(len(self._messages), _STREAM_PIECES))]
-                if lines:
-                    yield b"".join(lines)
-                elif self._end is not None:
-                    break
-                else:
-                    self.call.drained()
-                    self._news.clear()
-                    if not self._messages and self._end is None:
-                        await self._news.wait()
-            code, text = self._end
-            if code != Code.OK:
-                yield _dump({"error": _stream_error(code, text)}) + b"\n"
+            async for lines in self.lines():
+                yield b"".join(line + b"\n" for line in lines)
         finally:
-            self._close()
+            self.close()
+
+    async def lines(self) -> AsyncIterator[list[bytes]]:
+        """Yield the lines of the answer as they come, a few together. The caller closes the exchange."""
+        while True:
+            lines = [self._line(self._messages.popleft()) for _ in range(min(len(self._messages), _STREAM_PIECES))]
+            if lines:
+                yield lines
+            elif self._end is not None:
+                break
+            else:
+                self.call.drained()
+                self._news.clear()
+                if not self._messages and self._end is None:
+                    await self._news.wait()
+        code, text = self._end
+        if code != Code.OK:
+            yield [_dump({"error": _stream_error(code, text)} if self._method.is_streaming else _error_body(code, text))]
 
     def _line(self, message: bytes) -> bytes:
-        return _dump({"result": self._json(message)}) + b"\n"
+        found = self._json(message)
+        return _dump({"result": found} if self._method.is_streaming else found)
 
     def _json(self, message: bytes) -> dict[str, Any]:
         return to_json(self._method.response.FromString(message))
+
+
+class _Conversation:
+    """One method over a WebSocket. Of a method that takes one request, the first is answered."""
+
+    def __init__(self, method: _Method, request: Http1Request, routes: Routes) -> None:
+        self._method = method
+        self._route = routes.get(method.path)
+        self._subprotocol = request.headers.get("sec-websocket-protocol", "")
+        self._exchange = _Exchange(method, request, _token(request.headers), self._hold)
+        self._requests = RequestStream(method.request)
+        self._hold_client: Callable[[bool], None] | None = None
+        self._is_begun = False
+        self._is_deaf = False
+        self._refusal = b""
+
+    def answer(self) -> WebSocketResponse:
+        headers = {"sec-websocket-protocol": "Bearer"} if self._subprotocol.startswith("Bearer") else {}
+        return WebSocketResponse(self._on_message, self._lines(), self._exchange.close, headers, self._start)
+
+    def _start(self, hold: Callable[[bool], None]) -> None:
+        self._hold_client = hold
+
+    def _hold(self, is_held: bool) -> None:
+        if self._hold_client is not None:
+            self._hold_client(is_held)
+
+    def _on_message(self, piece: bytes) -> None:
+        if self._is_deaf:
+            return
+        try:
+            requests = self._requests.feed(piece)
+        except ValueError as error:
+            self._on_nonsense(str(error))
+            return
+        if requests and not self._is_begun:
+            self._is_begun = True
+            if not self._method.is_stream_of_requests:
+                self._is_deaf = True
+                self._exchange.call.start(self._route, requests[:1])
+                return
+            self._exchange.call.open(self._route)
+        for request in requests:
+            self._exchange.call.feed(request)
+
+    def _on_nonsense(self, text: str) -> None:
+        """Nothing that follows can be understood. What was asked before is still answered."""
+        if self._is_begun:
+            self._exchange.call.half_close()
+        else:
+            self._refusal = _dump(_error_body(self._method.nonsense, text))
+            self._exchange.end(Code.OK, "")
+        self._is_deaf = True
+
+    async def _lines(self) -> AsyncIterator[bytes]:
+        async for lines in self._exchange.lines():
+            for line in lines:
+                yield line
+        if self._refusal:
+            yield self._refusal
+
+
+def _token(headers: Mapping[str, str]) -> str:
+    """Return what a page has instead of an Authorization header."""
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get("token")
+    except CookieError:
+        cookie = None
+    protocol = headers.get("sec-websocket-protocol", "")
+    return cookie.value if cookie is not None else protocol.partition("Bearer,")[2].strip()
 
 
 def _metadata(headers: Mapping[str, str]) -> tuple[dict[str, str], float | None]:
@@ -244,7 +347,11 @@ def _dump(value: dict[str, Any]) -> bytes:
 
 
 def _error(status: int, code: int, text: str) -> Http1Response:
-    return Http1Response(status, _JSON, _dump({"error": text, "code": int(code), "message": text}))
+    return Http1Response(status, _JSON, _dump(_error_body(code, text)))
+
+
+def _error_body(code: int, text: str) -> dict[str, Any]:
+    return {"error": text, "code": int(code), "message": text}
 
 
 def _stream_error(code: int, text: str) -> dict[str, Any]:

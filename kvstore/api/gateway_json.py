@@ -13,13 +13,16 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-__all__ = ["parse_requests", "to_json"]
+__all__ = ["RequestStream", "parse_requests", "to_json"]
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_SPACE = re.compile(r"\s*")
 _BRACKET = re.compile(r"[\[\]{}]")
 MAX_DEPTH = 32  # of messages in messages, such as transactions in transactions
 MAX_JSON_DEPTH = 4 * MAX_DEPTH
+MAX_REST = 4 << 20  # characters of a request whose end has not come
+MAX_PIECES = 64  # of it
 
 
 def parse_requests(request: type[Message], body: bytes, *, many: bool) -> list[bytes]:
@@ -28,16 +31,37 @@ def parse_requests(request: type[Message], body: bytes, *, many: bool) -> list[b
     Raises ValueError (json_format.ParseError is none): what is wrong, in words.
     """
     messages = []
-    for found in _documents(body.decode()):
-        _check(cast(Descriptor, request.DESCRIPTOR), found, MAX_DEPTH)
-        try:
-            message = json_format.ParseDict(found, request(), ignore_unknown_fields=True)
-        except json_format.ParseError as error:
-            raise ValueError(str(error)) from error
-        messages.append(message.SerializeToString())
+    for found, _ in _documents(body.decode()):
+        messages.append(_encode(request, found))
         if not many:
             break
     return messages or [b""]
+
+
+class RequestStream:
+    """Requests that come in pieces, which need not end where a request ends; white space stands between pieces."""
+
+    def __init__(self, request: type[Message]) -> None:
+        self._request = request
+        self._rest = ""
+        self._pieces = 0
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """Return the encoded requests that are whole now. Raises ValueError like `parse_requests`; the stream is over then."""
+        self._rest += piece.decode() + "\n"
+        self._pieces += 1
+        if len(self._rest) > MAX_REST or self._pieces > MAX_PIECES:
+            raise ValueError("the request has too many pieces")
+        found, end = [], 0
+        try:
+            for document, position in _documents(self._rest):
+                found.append(_encode(self._request, document))
+                end, self._pieces = position, 0
+        except json.JSONDecodeError as error:
+            if error.pos < len(error.doc.rstrip()):  # it did not merely end too soon
+                raise
+        self._rest = self._rest[end:].lstrip()
+        return found
 
 
 def to_json(message: Message) -> dict[str, Any]:
@@ -45,18 +69,27 @@ def to_json(message: Message) -> dict[str, Any]:
     return json_format.MessageToDict(message, preserving_proto_field_name=True)
 
 
-def _documents(text: str) -> Iterator[dict[str, Any]]:
+def _encode(request: type[Message], found: dict[str, Any]) -> bytes:
+    _check(cast(Descriptor, request.DESCRIPTOR), found, MAX_DEPTH)
+    try:
+        return json_format.ParseDict(found, request(), ignore_unknown_fields=True).SerializeToString()
+    except json_format.ParseError as error:
+        raise ValueError(str(error)) from error
+
+
+def _documents(text: str) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield each object with the position of its end."""
     if _depth(text) > MAX_JSON_DEPTH:  # before the parser finds out by an exhausted stack
         raise ValueError("the JSON is nested too deep")
     decoder, position = json.JSONDecoder(), 0
     while True:
-        position += len(text[position:]) - len(text[position:].lstrip())
+        position = _SPACE.match(text, position).end()  # type: ignore[union-attr]
         if position == len(text):
             return
         found, position = decoder.raw_decode(text, position)
         if not isinstance(found, dict | None):
             raise ValueError("a JSON object is needed")
-        yield found or {}
+        yield found or {}, position
 
 
 def _depth(text: str) -> int:

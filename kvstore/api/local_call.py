@@ -3,6 +3,7 @@ checked and permitted in one place. The JSON gateway, locks and elections ask th
 
     call = LocalCall(path, metadata, on_message=..., on_end=...)
     call.start(routes[path], [request bytes]);  call.cancel()
+    call.open(routes[path]); call.feed(request bytes); call.half_close()      a stream, message by message
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +26,8 @@ class _ResponseType(Protocol[_Response]):
 class LocalCall:
     """`on_message(bytes)` for each answer, then `on_end(code, text)`, once; neither after `cancel`.
 
-    `pending_bytes` is the owner's: what it has taken but not passed on. It calls `drained()` when nothing is left.
+    `on_hold(True)`: feed no more; `on_hold(False)`: feed again. `pending_bytes` is the owner's: what it has taken but not
+    passed on. It calls `drained()` when nothing is left.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class LocalCall:
         peer: str = "",
         client_certificate: bytes | None = None,
         deadline: float | None = None,
+        on_hold: Callable[[bool], None] | None = None,
     ) -> None:
         self.path = path
         self.metadata = metadata
@@ -48,23 +51,37 @@ class LocalCall:
         self.pending_bytes = 0
         self._on_message = on_message
         self._on_end = on_end
+        self._on_hold = on_hold
         self._receiver: Receiver | None = None
         self._cancel_callback: Callable[[], None] | None = None
         self._drain_callbacks: list[Callable[[], None]] = []
 
     def start(self, route: Unary | Streaming | None, messages: Iterable[bytes]) -> None:
         """Hand the request to its handler; of a stream, all that the client will say."""
-        if route is None:
-            self.fail(Code.UNIMPLEMENTED, f"unknown method {self.path}")
-        elif isinstance(route, Unary):
+        if isinstance(route, Unary):
             route.handler(self.as_call(), next(iter(messages)))
-        else:
-            self._receiver = receiver = route.handler(self.as_call())
+        elif self.open(route):
             for message in messages:
-                if self.is_open:
-                    receiver.on_message(message)
-            if self.is_open:
-                receiver.on_half_close()
+                self.feed(message)
+            self.half_close()
+
+    def open(self, route: Unary | Streaming | None) -> bool:
+        """Begin a stream whose messages `feed` brings; False: there is none, and the call has failed."""
+        if not isinstance(route, Streaming):
+            self.fail(Code.UNIMPLEMENTED, f"unknown method {self.path}")
+            return False
+        self._receiver = route.handler(self.as_call())
+        return True
+
+    def feed(self, message: bytes) -> None:
+        """Hand over one message of the client's."""
+        if self.is_open and self._receiver is not None:
+            self._receiver.on_message(message)
+
+    def half_close(self) -> None:
+        """The client has said all."""
+        if self.is_open and self._receiver is not None:
+            self._receiver.on_half_close()
 
     def as_call(self) -> Call:
         """What the handlers' types ask for."""
@@ -124,10 +141,14 @@ class LocalCall:
             callback()
 
     def hold(self) -> None:
-        """Requests are whole before they come here."""
+        """Ask the owner for no more messages, if it has a client that brings them one by one."""
+        if self._on_hold is not None:
+            self._on_hold(True)
 
     def release(self) -> None:
-        """Nothing is held."""
+        """Ask for messages again."""
+        if self._on_hold is not None:
+            self._on_hold(False)
 
 
 def ask(

@@ -28,7 +28,7 @@ from kvstore.api.tokens import AuthOptions, parse_auth_token
 from kvstore.api.watch import WatchService
 from kvstore.api.watch_hub import WatchHub
 from kvstore.mvcc.state import StateMachine
-from kvstore.rpc import Http1Request, Http1Response, Streaming, Unary
+from kvstore.rpc import Http1Answer, Http1Request, Streaming, Unary
 
 __all__ = ["Services"]
 
@@ -104,7 +104,7 @@ class Services:
         """Return the handlers of all services by path."""
         return self._composed.routes()
 
-    def http(self, request: Http1Request) -> Awaitable[Http1Response]:
+    def http(self, request: Http1Request) -> Awaitable[Http1Answer]:
         """Answer a request that is not gRPC."""
         return self._composed.http(request) if self._composed.serves(request.path) else self._health.http(request)
 

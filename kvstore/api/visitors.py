@@ -3,13 +3,13 @@
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 
-from kvstore.rpc import Http1Handler, Http1Request, Http1Response
+from kvstore.rpc import Http1Answer, Http1Handler, Http1Request, Http1Response
 
 __all__ = ["VisitorRules"]
 
 _ANY = frozenset("*")
 _METHODS, _HEADERS = "POST, GET, OPTIONS, PUT, DELETE", "accept, content-type, authorization"
-_MISDIRECTED = 421
+_FORBIDDEN, _MISDIRECTED = 403, 421
 _REFUSAL = """
 This member received your request, but the Host header was unrecognized.
 
@@ -33,15 +33,17 @@ class VisitorRules:
     def over(self, handler: Http1Handler) -> Http1Handler:
         """`handler` for those who may ask, with the headers that let a page see its answers."""
 
-        def guarded(request: Http1Request) -> Http1Response | Awaitable[Http1Response]:
+        def guarded(request: Http1Request) -> Http1Answer | Awaitable[Http1Answer]:
             if not request.is_secure and not self._knows(request.headers.get("host", "")):
                 text = _REFUSAL.format(host=_name(request.headers.get("host", "")))
                 return Http1Response(_MISDIRECTED, {"content-type": "text/plain; charset=utf-8"}, text.encode())
             headers = self._headers(request.headers.get("origin", ""))
             if request.method == "OPTIONS":
                 return Http1Response(200, headers)
+            if request.websocket_key and request.headers.get("origin") and not headers:
+                return Http1Response(_FORBIDDEN)  # no browser asks before it opens one, so that we have to
             answer = handler(request)
-            return _with(answer, headers) if isinstance(answer, Http1Response) else _with_later(answer, headers)
+            return _with_later(answer, headers) if isinstance(answer, Awaitable) else _with(answer, headers)
 
         return guarded
 
@@ -66,9 +68,10 @@ def _name(host: str) -> str:
     return host.rpartition(":")[0] or host if host.count(":") == 1 else host
 
 
-def _with(answer: Http1Response, headers: dict[str, str]) -> Http1Response:
-    return replace(answer, headers={**headers, **answer.headers}) if headers else answer
+def _with(answer: Http1Answer, headers: dict[str, str]) -> Http1Answer:
+    is_page = isinstance(answer, Http1Response)
+    return replace(answer, headers={**headers, **answer.headers}) if headers and is_page else answer
 
 
-async def _with_later(answer: Awaitable[Http1Response], headers: dict[str, str]) -> Http1Response:
+async def _with_later(answer: Awaitable[Http1Answer], headers: dict[str, str]) -> Http1Answer:
     return _with(await answer, headers)

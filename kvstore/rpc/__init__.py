@@ -7,7 +7,7 @@
     server_connection.py, call.py     the server's end  client_connection.py   the client's end (both sans-IO)
     server.py       asyncio.Protocol on a connection    http1.py       HTTP/1.1 on the same port (health, metrics, gateway)
     channel.py, client_stream.py, inbox.py  client side   web_exchange.py  the same for HTTP/2 requests that are not gRPC
-    peer_settings.py   what the peer's SETTINGS change
+    peer_settings.py   what the peer's SETTINGS change     websocket.py     what an HTTP/1.1 connection may become
 
 Server side
     server = Server({"/etcdserverpb.KV/Put": Unary(put), "/etcdserverpb.Watch/Watch": Streaming(watch)}, http1=handler,
@@ -23,7 +23,8 @@ Server side
            hold()/release() (give the client no more window / again),
            on_cancel(callback) (for unary handlers that wait), is_open
            After its end all methods of a call do nothing. Past its deadline a call is failed and its receiver told on_cancel.
-    http1: handler(Http1Request(method, path, query, headers, body)) -> Http1Response | Awaitable[Http1Response]
+    http1: handler(Http1Request(method, path, query, headers, body)) -> Http1Answer | Awaitable[Http1Answer]; an Http1Answer is an
+           Http1Response, or a WebSocketResponse to a request with a `websocket_key`
 Client side
     channel = Channel("127.0.0.1:2379", ssl_context=None)
     await channel.unary(path, message, metadata=None, timeout=None) -> bytes      raises RpcError(code, text, metadata)
@@ -40,11 +41,12 @@ from kvstore.rpc.call import Call, Receiver, Streaming, Unary
 from kvstore.rpc.channel import Channel
 from kvstore.rpc.client_connection import CallReceiver, ClientCall
 from kvstore.rpc.client_stream import ClientStream
-from kvstore.rpc.http1 import Http1Handler, Http1Request, Http1Response
+from kvstore.rpc.http1 import Http1Answer, Http1Handler, Http1Request, Http1Response
 from kvstore.rpc.inbox import Inbox
 from kvstore.rpc.limits import Limits
 from kvstore.rpc.server import Server
 from kvstore.rpc.status import Code, RpcError, decode_binary, encode_binary
+from kvstore.rpc.websocket import WebSocketResponse
 
 __all__ = [
     "Call",
@@ -53,6 +55,7 @@ __all__ = [
     "ClientCall",
     "ClientStream",
     "Code",
+    "Http1Answer",
     "Http1Handler",
     "Http1Request",
     "Http1Response",
@@ -63,6 +66,7 @@ __all__ = [
     "Server",
     "Streaming",
     "Unary",
+    "WebSocketResponse",
     "decode_binary",
     "encode_binary",
 ]

@@ -1,7 +1,8 @@
 """HTTP/1.1 on the port that speaks gRPC: health, metrics, version, the JSON gateway.  Parsing is httptools'.
 
 Requests of a connection are answered one after the other; while one is being answered only a few more are read. Reading
-goes on, so that a client's leaving ends an answer that is still waited for (a lock, a watch).
+goes on, so that a client's leaving ends an answer that is still waited for (a lock, a watch). A request for a WebSocket
+is answered as any other, or by one (websocket.py), which has the connection from then on.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Final
 
 import httptools
 
 from kvstore.rpc.limits import Limits
+from kvstore.rpc.websocket import Owner, WebSocketResponse, WebSocketSession, key_of
 
 logger = logging.getLogger("kvstore.rpc")
 
@@ -25,7 +27,10 @@ WAITING_REQUESTS = 8  # of one connection, behind the one that is being answered
 
 @dataclass(frozen=True, slots=True)
 class Http1Request:
-    """One request. `query` is raw ("a=1&b=2"); header names are lower case, repeated ones joined with ", "."""
+    """One request. `query` is raw ("a=1&b=2"); header names are lower case, repeated ones joined with ", ".
+
+    With a `websocket_key` it may be answered by a WebSocketResponse.
+    """
 
     method: str
     path: str
@@ -35,6 +40,7 @@ class Http1Request:
     peer: str = ""
     client_certificate: bytes | None = None
     is_secure: bool = False
+    websocket_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +52,8 @@ class Http1Response:
     body: bytes | AsyncIterator[bytes] = b""
 
 
-Http1Handler = Callable[[Http1Request], Http1Response | Awaitable[Http1Response]]
-
-
-class Owner(Protocol):
-    """What a session needs of the protocol object that has the transport."""
-
-    def write(self, data: bytes) -> None:
-        """Write to the transport."""
-
-    async def drained(self) -> None:
-        """Return when the transport takes more; raise ConnectionError when it is gone."""
-
-    def set_reading(self, is_reading: bool) -> None:
-        """Read from the transport, or not."""
-
-    def close(self) -> None:
-        """Close after what is written."""
+Http1Answer = Http1Response | WebSocketResponse
+Http1Handler = Callable[[Http1Request], Http1Answer | Awaitable[Http1Answer]]
 
 
 class Http1Session:
@@ -90,6 +81,8 @@ class Http1Session:
         self._is_closing = False
         self._is_leaving = False
         self._refusal: HTTPStatus | None = None
+        self._upgraded: bytearray | None = None  # what came behind a request for a WebSocket that is not open yet
+        self._websocket: WebSocketSession | None = None
         self._start_message()
 
     # httptools' callbacks.
@@ -125,8 +118,9 @@ class Http1Session:
     def on_message_complete(self) -> None:
         """The request is whole."""
         url = httptools.parse_url(self._url)
+        method = self._parser.get_method().decode("latin-1")
         request = Http1Request(
-            method=self._parser.get_method().decode("latin-1"),
+            method=method,
             path=(url.path or b"/").decode("latin-1"),
             query=(url.query or b"").decode("latin-1"),
             headers=self._headers,
@@ -134,6 +128,7 @@ class Http1Session:
             peer=self._peer,
             client_certificate=self._client_certificate,
             is_secure=self._is_secure,
+            websocket_key=key_of(method, self._headers),
         )
         self._requests.append((request, self._parser.should_keep_alive()))
 
@@ -153,12 +148,20 @@ class Http1Session:
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the client."""
-        if self._is_closing:
-            return
+        if self._websocket is not None:
+            self._websocket.receive(data)
+        elif self._upgraded is not None:
+            self._upgraded += data
+            self._owner.set_reading(len(self._upgraded) < self._limits.http1_body_bytes)
+        elif not self._is_closing:
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._is_leaving = True  # we upgrade to nothing: answered as plain HTTP/1.1, and then closed
+        except httptools.HttpParserUpgrade as upgrade:
+            self._is_leaving = True  # what is not answered by a WebSocket is so as plain HTTP/1.1, and then closed
+            self._upgraded = bytearray(data[upgrade.args[0] :])
         except (httptools.HttpParserError, ValueError):
             self._refusal = self._refusal or HTTPStatus.BAD_REQUEST
         self._serve()
@@ -171,11 +174,15 @@ class Http1Session:
         self._requests.clear()
         if self._task is not None:
             self._task.cancel()
+        if self._websocket is not None:
+            self._websocket.lose()
 
     def leave(self) -> None:
         """Answer what runs, then close."""
         self._is_leaving = True
-        if self._task is None:
+        if self._websocket is not None:
+            self._websocket.leave()
+        elif self._task is None:
             self._close()
 
     def _close(self) -> None:
@@ -190,6 +197,9 @@ class Http1Session:
             except Exception:
                 logger.exception("HTTP handler of %s", request.path)
                 answer = Http1Response(HTTPStatus.INTERNAL_SERVER_ERROR)
+            if isinstance(answer, WebSocketResponse):
+                self._open(request, answer)
+                return
             if isinstance(answer, Http1Response) and isinstance(answer.body, bytes):
                 self._write_whole(request, answer, answer.body, keep_alive)
                 continue
@@ -198,8 +208,15 @@ class Http1Session:
             self._owner.write(_head(self._refusal, {"content-length": "0"}, False))
             self._close()
 
+    def _open(self, request: Http1Request, response: WebSocketResponse) -> None:
+        early, self._upgraded = bytes(self._upgraded or b""), None
+        self._websocket = WebSocketSession(self._owner, response, request.websocket_key, self._limits.http1_body_bytes)
+        self._websocket.start()
+        if early:
+            self._websocket.receive(early)
+
     async def _answer(
-        self, request: Http1Request, answer: Http1Response | Awaitable[Http1Response], keep_alive: bool
+        self, request: Http1Request, answer: Http1Response | Awaitable[Http1Answer], keep_alive: bool
     ) -> None:
         try:
             response = answer if isinstance(answer, Http1Response) else await answer
@@ -209,7 +226,9 @@ class Http1Session:
             logger.exception("HTTP handler of %s", request.path)
             response = Http1Response(HTTPStatus.INTERNAL_SERVER_ERROR)
         try:
-            if isinstance(response.body, bytes):
+            if isinstance(response, WebSocketResponse):
+                self._open(request, response)
+            elif isinstance(response.body, bytes):
                 self._write_whole(request, response, response.body, keep_alive)
             else:
                 await self._write_chunks(response, response.body, keep_alive)
@@ -218,7 +237,7 @@ class Http1Session:
         finally:
             self._task = None
             self._owner.set_reading(True)
-        if not self._is_closing:
+        if not self._is_closing and self._websocket is None:
             self._serve()
 
     def _write_whole(self, request: Http1Request, response: Http1Response, body: bytes, keep_alive: bool) -> None:

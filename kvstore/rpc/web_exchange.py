@@ -12,7 +12,7 @@ from kvstore.rpc import frames
 from kvstore.rpc.call import RequestHead
 from kvstore.rpc.frames import ErrorCode
 from kvstore.rpc.hpack_memo import encode_field
-from kvstore.rpc.http1 import Http1Handler, Http1Request, Http1Response
+from kvstore.rpc.http1 import Http1Answer, Http1Handler, Http1Request, Http1Response
 from kvstore.rpc.streams import Stream
 
 if TYPE_CHECKING:
@@ -68,9 +68,10 @@ class WebExchange(Stream):
         else:
             self._task = asyncio.get_running_loop().create_task(self._answer_later(answer))
 
-    async def _answer_later(self, answer: Http1Response | Awaitable[Http1Response]) -> None:
+    async def _answer_later(self, answer: Http1Answer | Awaitable[Http1Answer]) -> None:
         try:
-            response = answer if isinstance(answer, Http1Response) else await answer
+            response = await answer if isinstance(answer, Awaitable) else answer
+            assert isinstance(response, Http1Response), "a WebSocket was not asked for"
             if isinstance(response.body, bytes):
                 self._write_whole(response, response.body)
             else:
