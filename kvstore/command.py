@@ -89,6 +89,7 @@ def member(context: click.Context, /, **given: str | None) -> None:
         options = ServerOptions(
             listen_metrics_urls=metrics_urls,
             watch_progress_notify_interval_seconds=interval,
+            lease_checkpoint_interval_seconds=_lease_checkpoints(flags),
             auth_token=flags.pop("auth-token", "simple"),
             auth_token_ttl_seconds=float(flags.pop("auth-token-ttl", "300")),
             bcrypt_cost=int(flags.pop("bcrypt-cost", "10")),
@@ -112,6 +113,11 @@ def member(context: click.Context, /, **given: str | None) -> None:
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.split(",") if name.strip())
+
+
+def _lease_checkpoints(flags: dict[str, str]) -> float:
+    interval = _duration(flags.pop("lease-checkpoint-interval", "5m"))
+    return interval if flags.pop("enable-lease-checkpoint", "true").lower() in ("true", "1") else 0.0
 
 
 def _corruption(flags: dict[str, str]) -> CorruptionOptions:

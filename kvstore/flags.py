@@ -40,6 +40,8 @@ OWN_FLAGS = {
 SERVER_FLAGS = {
     "listen-metrics-urls": "more addresses for /metrics and /health",
     "watch-progress-notify-interval": "as in 10m, 5s, 100ms",
+    "enable-lease-checkpoint": "a new leader goes on with what is left of a lease's time (true unless set to false)",
+    "lease-checkpoint-interval": "a lease's time counts from the last such step, as in 5m; not a flag of etcd",
     "auth-token": "simple, or jwt,pub-key=FILE,priv-key=FILE,sign-method=RS256,ttl=5m",
     "auth-token-ttl": "seconds that an unused simple token lives",
     "bcrypt-cost": "work that a password's hash costs, as a power of two",
@@ -62,6 +64,7 @@ SERVER_FLAGS = {
 ALIASES: Final = {
     "experimental-watch-progress-notify-interval": "watch-progress-notify-interval",
     "experimental-max-learners": "max-learners",
+    "experimental-enable-lease-checkpoint": "enable-lease-checkpoint",
 }
 # taken, with a warning: nothing is less safe or different for clients
 _SAFER: Final = "what it relaxes is never relaxed here"
@@ -89,8 +92,8 @@ WITHOUT_EFFECT: Final = {
     "experimental-txn-mode-write-with-shared-buffer": _TUNING,
     "experimental-memory-mlock": _TUNING,
     "memory-mlock": _TUNING,
-    "experimental-enable-lease-checkpoint": "a new leader gives every lease its full time again, as etcd does without it",
-    "experimental-enable-lease-checkpoint-persist": "a new leader gives every lease its full time again, as etcd does without it",
+    "experimental-enable-lease-checkpoint-persist": "checkpoints are always kept on disk",
+    "enable-lease-checkpoint-persist": "checkpoints are always kept on disk",
     "experimental-warning-apply-duration": _LOGGING,
     "warning-apply-duration": _LOGGING,
     "experimental-warning-unary-request-duration": _LOGGING,
@@ -158,4 +161,5 @@ REFUSED_FLAGS = {
     "enable-v2": "there is no v2 API",
     "experimental-enable-v2v3": "there is no v2 API",
 }
-BOOLEANS = {"client-cert-auth", "peer-client-cert-auth", "strict-reconfig-check", "force-new-cluster"}
+BOOLEANS = {"client-cert-auth", "peer-client-cert-auth", "strict-reconfig-check", "force-new-cluster", "enable-lease-checkpoint",
+            "experimental-enable-lease-checkpoint"}  # fmt: skip

@@ -46,6 +46,7 @@ class ServerOptions:
 
     listen_metrics_urls: tuple[str, ...] = ()
     watch_progress_notify_interval_seconds: float = 600.0
+    lease_checkpoint_interval_seconds: float = 300.0
     auth_token: str = "simple"  # or jwt,pub-key=...,priv-key=...,sign-method=...,ttl=...
     auth_token_ttl_seconds: float = 300.0
     tls: TlsLimits = field(default_factory=TlsLimits)
@@ -151,6 +152,7 @@ def _api_limits(config: MemberConfig, options: ServerOptions) -> ApiLimits:
         election_timeout_seconds=config.election_timeout_milliseconds / 1000,
         max_learners=config.max_learners,
         watch_progress_notify_interval_seconds=options.watch_progress_notify_interval_seconds,
+        lease_checkpoint_interval_seconds=options.lease_checkpoint_interval_seconds,
     )
 
 

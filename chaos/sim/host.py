@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Host", "Process"]
 
 SOON_SECONDS = 0.00002
+LEASE_CHECKPOINT_SECONDS = 1.0  # so that short leases have some
 CATCH_UP_SECONDS = 0.001  # as kvstore.member.driver: a process that was held up reads its sockets before it ticks
 
 
@@ -58,8 +59,9 @@ class Process:
                              Random(seed + 1), self.wake)
         watch_core(self.member, world.invariants)
         self.member.changes.on_removed = host.on_removed
+        limits = ApiLimits(max_learners=config.max_learners, lease_checkpoint_interval_seconds=LEASE_CHECKPOINT_SECONDS)
         self.services = Services(
-            self.member, self.state.machine, ApiLimits(max_learners=config.max_learners), Random(seed + 2), self,
+            self.member, self.state.machine, limits, Random(seed + 2), self,
             secrets=Random(seed + 3), wall_clock=host.clock.wall,
         )
         self.routes = self.services.routes()

@@ -8,6 +8,7 @@
     access.py      who asks (tokens.py, certificates), and whether he may; passwords.py hashes and compares
     node.py        what they share: the member (MemberPort), the state, limits, the header of every answer
     watch_hub.py   watchers: synced, catching up, slow; the events of a turn are encoded once and shared (interest.py)
+    checkpoints.py what a new leader is to give leases
     lessor.py      leases on the leader: expiry by an injected clock, renewals, re-arming after a leader change
     space.py compactor.py corruption.py   the quota's alarm; auto-compaction; hashes compared between members
     slices.py      long work in slices between other work

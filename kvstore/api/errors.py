@@ -8,7 +8,6 @@ __all__ = ["refuse"]
 MALFORMED = Failure(Code.INTERNAL, "grpc: error unmarshalling request")
 REQUEST_TOO_LARGE = Failure(Code.INVALID_ARGUMENT, "etcdserver: request is too large")
 UNKNOWN_ALARM = Failure(Code.INVALID_ARGUMENT, "etcdserver: unknown alarm or action")
-LEASE_TTL_TOO_LARGE = Failure(Code.OUT_OF_RANGE, "etcdserver: too large lease TTL")
 LEASE_NOT_FOUND = Failure(Code.NOT_FOUND, "etcdserver: requested lease not found")
 NO_LEADER = Failure(Code.UNAVAILABLE, "etcdserver: no leader")
 TIMED_OUT = Failure(Code.UNAVAILABLE, "etcdserver: request timed out")

@@ -22,7 +22,6 @@ from kvstore.rpc import Call, Receiver, Streaming, Unary
 
 __all__ = ["LeaseService"]
 
-MAX_TTL_SECONDS = 9_000_000_000
 RETRY_SECONDS = 0.1  # between questions to a leader that does not answer
 MAX_ATTEMPTS = 50
 MAX_WAITING_RENEWALS = 1000  # of one stream
@@ -62,9 +61,7 @@ class LeaseService:
         request = decode(call, LeaseGrantRequest, message)
         if request is None or not self._node.admit(call):
             return
-        if request.TTL > MAX_TTL_SECONDS:
-            errors.refuse(call, errors.LEASE_TTL_TOO_LARGE)
-        elif not self._node.has_space():
+        if not self._node.has_space():
             self._node.refuse_for_space(call)
         else:
             request.TTL = max(request.TTL, self._min_ttl_seconds)

@@ -1,8 +1,9 @@
 """When leases end.  The leader alone keeps deadlines; a lease ends by an entry of the log, never by a clock alone.
 
-On becoming leader, every lease gets its full TTL and one election time-out more: the former leader may have promised a
-renewal as late as that. An expiry names the term of the decision and the lease's generation, and is void when either has
-changed by the time it is applied (kvstore.mvcc.leases). Renewals reach the leader as a question from member to member.
+On becoming leader, every lease gets its full TTL, or what the newest checkpoint says is left of it (checkpoints.py), and
+one election time-out more: the former leader may have promised a renewal as late as that. An expiry names the term of the
+decision and the lease's generation, and is void when either has changed by the time it is applied (kvstore.mvcc.leases).
+Renewals reach the leader as a question from member to member.
 
     renew(lease, done)         done(TTL in seconds), 0 when there is no such lease, None when no leader answered
     time_to_live(lease, done)  done(remaining whole seconds), -1 when there is no such lease, None as above
@@ -12,17 +13,18 @@ import struct
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
+from kvstore.api.checkpoints import Checkpoints
 from kvstore.api.node import Answer, Node
 from kvstore.member.ports import Ok, Result
 from kvstore.mvcc import commands
-from kvstore.mvcc.leases import LeaseRecord, encode_expiry
-from kvstore.mvcc.state import StateMachine
+from kvstore.mvcc.leases import LeaseRecord, encode_checkpoint, encode_expiry
 from kvstore.mvcc.working import Turn
 
 __all__ = ["Lessor"]
 
 SCAN_SECONDS = 0.5
 MAX_EXPIRED_IN_ENTRY = 250  # leases; with the next, the time that one entry takes: three milliseconds or so
+MAX_CHECKPOINTS_IN_ENTRY = 250  # leases
 MAX_KEYS_IN_ENTRY = 1000  # of the leases that it ends; a lease with more has an entry of its own
 PAUSE_SECONDS = 0.001  # between two entries, for others
 MAX_STALE_DEADLINES = 10_000  # renewed since; beyond it, and half the queue, they are swept out
@@ -44,7 +46,9 @@ class Lessor:
         self._node = node
         self._clock = clock
         self._later = later
-        self._ttls = _ttls(node.state)  # in seconds, on every member, so that who becomes leader need not read them first
+        self._ttls: dict[int, int] = {}  # in seconds, on every member, so that who becomes leader need not read them first
+        self._checkpoints = Checkpoints(node.limits.lease_checkpoint_interval_seconds)
+        self._load()
         self._deadlines: dict[int, float] = {}  # of the leader; empty elsewhere
         self._queue: list[tuple[float, int]] = []  # (deadline, lease), stale entries included
         self._expiring: dict[int, list[Seconds]] = {}  # proposed, with the renewals that wait for what comes of it
@@ -61,6 +65,11 @@ class Lessor:
         """Expire nothing from now on."""
         self._is_stopped = True
 
+    def _load(self) -> None:
+        records = list(self._node.state.leases())
+        self._ttls = {record.lease: record.ttl_seconds for record in records}
+        self._checkpoints.load(records)
+
     # ---- deadlines ------------------------------------------------------------------------------------------------
 
     def _arm(self, lease: int, seconds: float) -> None:
@@ -72,12 +81,15 @@ class Lessor:
             heapify(self._queue)
 
     def _arm_all(self) -> None:
-        now = self._clock() + self._node.limits.election_timeout_seconds
-        self._deadlines = {lease: now + ttl_seconds for lease, ttl_seconds in self._ttls.items()}
+        now = self._clock()
+        begin, known = now + self._node.limits.election_timeout_seconds, self._checkpoints.known
+        self._deadlines = {lease: begin + known(lease, ttl_seconds) for lease, ttl_seconds in self._ttls.items()}
         self._queue = [(due, lease) for lease, due in self._deadlines.items()]
         heapify(self._queue)
+        self._checkpoints.watch_all(self._ttls, now)
 
     def _disarm_all(self) -> None:
+        self._checkpoints.forget_all()
         self._deadlines.clear()
         self._queue.clear()
         waiting = [done for several in self._expiring.values() for done in several]
@@ -92,13 +104,17 @@ class Lessor:
 
     def _on_turn(self, turn: Turn) -> None:
         if turn.restored:
-            self._ttls = _ttls(self._node.state)
+            self._load()
         is_leader = self._node.member.is_leader
         for change in turn.leases:
+            self._checkpoints.learn(change.lease, change.remaining_seconds or 0)
+            if change.remaining_seconds is not None:
+                continue
             if change.ttl_seconds:
                 self._ttls[change.lease] = change.ttl_seconds
                 if is_leader:
                     self._arm(change.lease, change.ttl_seconds)
+                    self._checkpoints.watch(change.lease, change.ttl_seconds, self._clock())
             else:
                 self._ttls.pop(change.lease, None)
                 self._deadlines.pop(change.lease, None)
@@ -109,6 +125,7 @@ class Lessor:
         if not self._is_stopped:
             self._later(SCAN_SECONDS, self._scan)
             self._expire_due()
+            self._checkpoint_due()
 
     def _expire_due(self) -> None:
         """Propose the end of what is overdue, as one entry; what does not go into it waits for it to be applied."""
@@ -147,6 +164,44 @@ class Lessor:
         if isinstance(result, Ok):
             self._later(PAUSE_SECONDS, self._expire_due)
 
+    # ---- checkpoints ----------------------------------------------------------------------------------------------
+
+    def _checkpoint_due(self) -> None:
+        """Propose what is left of leases, where the log knows too much of it, as one entry; then what else is due."""
+        if self._is_stopped or not self._node.member.is_leader:
+            return
+        found = self._checkpoints.take_due(self._clock(), self._deadlines, self._ttls, MAX_CHECKPOINTS_IN_ENTRY)
+        left = [(record, seconds) for lease, seconds in found if (record := self._node.state.lease(lease)) is not None]
+
+        def done(result: Result) -> None:
+            if isinstance(result, Ok):
+                for record, _ in left:
+                    self._checkpoints.settle(record.lease)
+                self._later(PAUSE_SECONDS, self._checkpoint_due)
+
+        if left:
+            payload = encode_checkpoint(self._node.member.term, left)
+            self._node.member.propose(commands.LEASE_CHECKPOINT + payload, done)
+
+    def _take_back(self, lease: int, done: Seconds) -> None:
+        """Renew a lease with a checkpoint: the next leader must not begin with that."""
+        record = self._node.state.lease(lease)
+        if record is None:
+            done(0)
+            return
+
+        def finish(result: Result) -> None:
+            now = self._node.state.lease(lease)
+            if isinstance(result, Ok) and (now is None or not now.remaining_seconds):
+                self._checkpoints.learn(lease, 0)
+                self._checkpoints.settle(lease)
+                self._renew_as_leader(lease, done)
+            else:
+                done(None)
+
+        payload = encode_checkpoint(self._node.member.term, [(record, 0)])
+        self._node.member.propose(commands.LEASE_CHECKPOINT + payload, finish)
+
     # ---- questions ------------------------------------------------------------------------------------------------
 
     def renew(self, lease: int, done: Seconds) -> None:
@@ -171,6 +226,8 @@ class Lessor:
             done(None)
         elif lease in self._expiring:  # too late, most likely: wait for what the entry does
             self._expiring[lease].append(done)
+        elif self._checkpoints.stands_against_renewal(lease):
+            self._take_back(lease, done)
         else:
             self._arm(lease, ttl_seconds)
             done(ttl_seconds)
@@ -216,10 +273,6 @@ class Lessor:
             self._time_to_live_here(_LEASE.unpack(payload)[0], lambda seconds: answer(_packed(seconds)))
         else:
             answer(b"")
-
-
-def _ttls(state: StateMachine) -> dict[int, int]:
-    return {record.lease: record.ttl_seconds for record in state.leases()}
 
 
 def _packed(seconds: int | None) -> bytes:

@@ -38,10 +38,10 @@ class Metrics:
             deletes = sum(change.is_delete for change in changes)
             self._deletes += deletes
             self._puts += len(changes) - deletes
-        if turn.leases:
-            granted = sum(change.ttl_seconds > 0 for change in turn.leases)
-            self._granted += granted
-            self._ended += len(turn.leases) - granted
+        for change in turn.leases:
+            if change.remaining_seconds is None:
+                self._granted += change.ttl_seconds > 0
+                self._ended += not change.ttl_seconds
 
     def render(self) -> str:
         """Return the page in Prometheus' text format."""

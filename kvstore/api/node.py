@@ -61,6 +61,7 @@ class ApiLimits:
     election_timeout_seconds: float = 1.0
     max_learners: int = 1
     watch_progress_notify_interval_seconds: float = 600.0
+    lease_checkpoint_interval_seconds: float = 300.0  # 0: a new leader gives every lease its full time again
 
 
 class Node:

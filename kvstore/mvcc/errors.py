@@ -35,6 +35,7 @@ FUTURE_REVISION = Failure(_OUT_OF_RANGE, "etcdserver: mvcc: required revision is
 NO_SPACE = Failure(_RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded")
 LEASE_NOT_FOUND = Failure(_NOT_FOUND, "etcdserver: requested lease not found")
 LEASE_EXISTS = Failure(_FAILED_PRECONDITION, "etcdserver: lease already exists")
+LEASE_TTL_TOO_LARGE = Failure(_OUT_OF_RANGE, "etcdserver: too large lease TTL")
 CORRUPT = Failure(_DATA_LOSS, "etcdserver: corrupt cluster")
 
 # Users and roles

@@ -1,13 +1,15 @@
 """Reads of the past: a key, or a range of keys, as of an older revision that is not compacted."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from typing import TypeVar
 
 from kvstore.mvcc import layout
 from kvstore.pb.kv_pb2 import KeyValue
 from kvstore.storage.port import View
 
-__all__ = ["changed_since", "names_changed_since", "version_at", "written_at"]
+__all__ = ["changed_since", "closing", "names_changed_since", "version_at", "written_at"]
 
+_Item = TypeVar("_Item")
 MAX_EVENTS_READ_BACK = 10_000  # beyond it, looking at every key of the range is cheaper than reading the events
 
 
@@ -60,3 +62,11 @@ def _found_by_search(view: View, start: bytes, end: bytes | None, revision: int)
     for stored in view.keys(layout.HISTORY, layout.escape(start), last):
         is_later = layout.history_revision(stored) > revision
         yield layout.unescape(layout.history_owner(stored)) if is_later else None
+
+
+def closing(view: View, work: Callable[[View], Generator[_Item, None, None]]) -> Generator[_Item, None, None]:
+    """Yield what `work` yields, and close its view at the end, or when nobody wants more."""
+    try:
+        yield from work(view)
+    finally:
+        view.close()

@@ -4,7 +4,8 @@ r"""Tables of the state and the keys in them.  All integers are big-endian, so t
     history      escaped key, revision (8), kind (1)         -> KeyValue of a superseded version (kind 0); b"" for a
                                                                 tombstone (kind 1), at the revision of the deletion
     events       revision (8), place within it (4)           -> kind (1), user key: what happened, in order
-    leases       lease id (8)                                -> granted TTL in seconds (8), index of the grant (8)
+    leases       lease id (8)                                -> granted TTL in seconds (8), index of the grant (8), and
+                                                                seconds left (8) where there is a checkpoint
     lease_keys   lease id (8), user key                      -> b""
     auth         b"authEnabled" -> b"\1" or b"\0"; b"authRevision" -> 8 bytes   (these three and alarms as in etcd's file)
     auth_users   user name                                    -> authpb.User
@@ -45,6 +46,7 @@ AUTH_ENABLED_KEY = b"authEnabled"
 AUTH_REVISION_KEY = b"authRevision"
 STATE = struct.Struct(">QQQQQ")  # applied index, its term, revision, compacted revision, scrubbed revision
 LEASE = struct.Struct(">qQ")  # TTL in seconds, raft index of the grant
+REMAINING = struct.Struct(">q")  # seconds
 _REVISION = struct.Struct(">Q")
 _EVENT = struct.Struct(">QI")
 _LEASE_ID = struct.Struct(">q")

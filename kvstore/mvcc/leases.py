@@ -1,21 +1,25 @@
 """Leases as the log knows them: granted, attached to keys, revoked.  When one ends is the lessor's business.
 
 A lease's generation is the raft index of its grant: an expiry names it, so that it cannot hit a later lease with the
-same id, and the term in which it was decided, so that a former leader cannot end what the new one renews.
+same id, and the term in which it was decided, so that a former leader cannot end what the new one renews. A checkpoint
+(what is left of a lease's time, for the next leader) names both too.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kvstore.mvcc import errors, layout, wire
 from kvstore.mvcc.errors import Failure
 from kvstore.mvcc.working import LeaseChange, Working
 
-__all__ = ["LeaseRecord", "all_leases", "encode_expiry", "exists", "expire", "find", "forget", "grant", "keys_of", "move"]
+__all__ = ["LeaseRecord", "all_leases", "checkpoint", "decode", "encode_checkpoint", "encode_expiry", "exists", "expire", "find",
+           "forget", "grant", "keys_of", "move"]  # fmt: skip
 
-_EXPIRY_TERM = struct.Struct(">Q")
+MAX_TTL_SECONDS = 9_000_000_000
+_TERM = struct.Struct(">Q")
 _EXPIRY_LEASE = struct.Struct(">qQ")  # id, index of the grant
+_CHECKPOINT_LEASE = struct.Struct(">qQq")  # id, index of the grant, seconds left (0: all)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class LeaseRecord:
     lease: int
     ttl_seconds: int
     granted_index: int
+    remaining_seconds: int = 0  # by the newest checkpoint; 0: the full TTL
 
 
 def exists(working: Working, lease: int) -> bool:
@@ -35,13 +40,20 @@ def exists(working: Working, lease: int) -> bool:
 def find(working: Working, lease: int) -> LeaseRecord | None:
     """Return the lease, None when it is not granted."""
     stored = working.transaction.get(layout.LEASES, layout.lease_key(lease))
-    return None if stored is None else LeaseRecord(lease, *layout.LEASE.unpack(stored))
+    return None if stored is None else decode(layout.lease_key(lease), stored)
+
+
+def decode(stored_key: bytes, stored: bytes) -> LeaseRecord:
+    """Return a record of `layout.LEASES`."""
+    ttl_seconds, granted_index = layout.LEASE.unpack_from(stored)
+    remaining = layout.REMAINING.unpack_from(stored, layout.LEASE.size)[0] if len(stored) > layout.LEASE.size else 0
+    return LeaseRecord(layout.lease_of(stored_key), ttl_seconds, granted_index, remaining)
 
 
 def all_leases(working: Working) -> Iterator[LeaseRecord]:
     """Yield every lease."""
     for stored_key, stored in working.transaction.scan(layout.LEASES):
-        yield LeaseRecord(layout.lease_of(stored_key), *layout.LEASE.unpack(stored))
+        yield decode(stored_key, stored)
 
 
 def keys_of(working: Working, lease: int) -> list[bytes]:
@@ -65,6 +77,8 @@ def move(working: Working, key: bytes, old_lease: int, new_lease: int) -> None:
 
 def grant(working: Working, lease: int, ttl_seconds: int, index: int) -> bytes | Failure:
     """Grant `lease`; return the encoded LeaseGrantResponse without its header, or why not."""
+    if ttl_seconds > MAX_TTL_SECONDS:
+        return errors.LEASE_TTL_TOO_LARGE
     if exists(working, lease):
         return errors.LEASE_EXISTS
     working.transaction.put(layout.LEASES, layout.lease_key(lease), layout.LEASE.pack(ttl_seconds, index))
@@ -78,9 +92,30 @@ def forget(working: Working, lease: int) -> None:
     working.lease_changes.append(LeaseChange(lease, 0, 0))
 
 
+def encode_checkpoint(term: int, remaining: Iterable[tuple[LeaseRecord, int]]) -> bytes:
+    """Return the payload of a checkpoint: how many seconds are left (0: all again), as the leader of `term` sees it."""
+    leases = (_CHECKPOINT_LEASE.pack(one.lease, one.granted_index, seconds) for one, seconds in remaining)
+    return _TERM.pack(term) + b"".join(leases)
+
+
+def checkpoint(working: Working, term: int, payload: bytes) -> None:
+    """Note what is left of leases. As with an expiry, all is void in another term, and for another generation."""
+    (decided_in,) = _TERM.unpack_from(payload)
+    if decided_in != term:
+        return
+    for lease, granted_index, seconds in _CHECKPOINT_LEASE.iter_unpack(payload[_TERM.size :]):
+        record = find(working, lease)
+        if record is not None and record.granted_index == granted_index:
+            stored = layout.LEASE.pack(record.ttl_seconds, granted_index)
+            if seconds:
+                stored += layout.REMAINING.pack(seconds)
+            working.transaction.put(layout.LEASES, layout.lease_key(lease), stored)
+            working.lease_changes.append(LeaseChange(lease, record.ttl_seconds, granted_index, seconds))
+
+
 def encode_expiry(term: int, expired: list[LeaseRecord]) -> bytes:
     """Return the payload of an expire command, decided by the leader of `term`."""
-    return _EXPIRY_TERM.pack(term) + b"".join(_EXPIRY_LEASE.pack(one.lease, one.granted_index) for one in expired)
+    return _TERM.pack(term) + b"".join(_EXPIRY_LEASE.pack(one.lease, one.granted_index) for one in expired)
 
 
 def expire(working: Working, term: int, payload: bytes) -> list[int]:
@@ -88,11 +123,11 @@ def expire(working: Working, term: int, payload: bytes) -> list[int]:
 
     None of them when the entry was not proposed in the term in which the decision was made.
     """
-    (decided_in,) = _EXPIRY_TERM.unpack_from(payload)
+    (decided_in,) = _TERM.unpack_from(payload)
     if decided_in != term:
         return []
     doomed = []
-    for lease, granted_index in _EXPIRY_LEASE.iter_unpack(payload[_EXPIRY_TERM.size :]):
+    for lease, granted_index in _EXPIRY_LEASE.iter_unpack(payload[_TERM.size :]):
         record = find(working, lease)
         if record is not None and record.granted_index == granted_index:
             doomed.append(lease)

@@ -9,12 +9,13 @@ the transaction is rebuilt from the commands applied since the last commit, and 
 A disk that is full at the commit is another matter: StoreFull leaves `commit`, the member stops, the log has everything.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from kvstore.mvcc import alarms, auth, commands, compaction, errors, events, layout, leases, permissions, writes
 from kvstore.mvcc.errors import Failure
 from kvstore.mvcc.hashing import HashSteps, hash_everything, hash_key_values
+from kvstore.mvcc.history import closing
 from kvstore.mvcc.leases import LeaseRecord
 from kvstore.mvcc.long_ranges import Pieces, read_in_pieces
 from kvstore.mvcc.ranges import Found, find, is_long
@@ -37,7 +38,6 @@ from kvstore.storage.snapshots import read_snapshot, write_snapshot
 
 __all__ = ["StateMachine"]
 
-_Item = TypeVar("_Item")
 _Command = Callable[["StateMachine", int, int, bytes], tuple[bytes, Failure | None]]
 
 
@@ -247,8 +247,11 @@ class StateMachine:
         return b"", writes.revoke_lease(self._working, LeaseRevokeRequest.FromString(payload).ID)
 
     def _lease_expire(self, index: int, term: int, payload: bytes) -> tuple[bytes, Failure | None]:
-        for lease in leases.expire(self._working, term, payload):
-            writes.revoke_lease(self._working, lease)
+        writes.expire_leases(self._working, term, payload)
+        return b"", None
+
+    def _lease_checkpoint(self, index: int, term: int, payload: bytes) -> tuple[bytes, Failure | None]:
+        leases.checkpoint(self._working, term, payload)
         return b"", None
 
     def _auth(self, index: int, term: int, payload: bytes) -> tuple[bytes, Failure | None]:
@@ -294,7 +297,7 @@ class StateMachine:
     def range_pieces(self, request: RangeRequest) -> Pieces:
         """Return the answer to a range whose revision can be read piece by piece, as of now, from a view of its own."""
         newest = self.revision
-        return _closing(self.view(), lambda view: read_in_pieces(view, request, newest))
+        return closing(self.view(), lambda view: read_in_pieces(view, request, newest))
 
     def read_txn(self, request: TxnRequest) -> Outcome:
         """Run a Txn that `checks.is_read_only`."""
@@ -335,7 +338,7 @@ class StateMachine:
             return errors.COMPACTED
         hash_of = hash_everything if whole else hash_key_values
         hashed, compacted = revision or self.revision, self.compacted
-        return _closing(self.view(), lambda view: hash_of(view, hashed, compacted))
+        return closing(self.view(), lambda view: hash_of(view, hashed, compacted))
 
     def hash_key_values(self, revision: int) -> int | Failure:
         """Return that hash at once."""
@@ -378,13 +381,6 @@ class StateMachine:
         return self._store.size()
 
 
-def _closing(view: View, work: Callable[[View], Generator[_Item, None, None]]) -> Generator[_Item, None, None]:
-    try:
-        yield from work(view)
-    finally:
-        view.close()
-
-
 _COMMANDS: dict[bytes, _Command] = {
     commands.PUT: StateMachine._put,
     commands.DELETE_RANGE: StateMachine._delete_range,
@@ -393,6 +389,7 @@ _COMMANDS: dict[bytes, _Command] = {
     commands.LEASE_GRANT: StateMachine._lease_grant,
     commands.LEASE_REVOKE: StateMachine._lease_revoke,
     commands.LEASE_EXPIRE: StateMachine._lease_expire,
+    commands.LEASE_CHECKPOINT: StateMachine._lease_checkpoint,
     commands.AUTH: StateMachine._auth,
     commands.ALARM: StateMachine._alarm,
     commands.AUTO_COMPACT: StateMachine._compact,

@@ -25,11 +25,15 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LeaseChange:
-    """A lease was granted (`ttl_seconds` > 0) or is gone (`ttl_seconds` 0)."""
+    """A lease was granted (`ttl_seconds` > 0) or is gone (`ttl_seconds` 0).
+
+    `remaining_seconds` is None then; else the lease stays, and a new leader is to give it so much (0: the full TTL).
+    """
 
     lease: int
     ttl_seconds: int
     granted_index: int
+    remaining_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from kvstore.mvcc.working import Change, Working
 from kvstore.pb.kv_pb2 import KeyValue
 from kvstore.pb.rpc_pb2 import DeleteRangeRequest, PutRequest
 
-__all__ = ["delete_key", "delete_range", "put", "refuse_put", "revoke_lease"]
+__all__ = ["delete_key", "delete_range", "expire_leases", "put", "refuse_put", "revoke_lease"]
 
 
 def refuse_put(working: Working, request: PutRequest, *, in_txn: bool) -> Failure | None:
@@ -75,6 +75,12 @@ def revoke_lease(working: Working, lease: int) -> Failure | None:
         delete_key(working, key)
     leases.forget(working, lease)
     return None
+
+
+def expire_leases(working: Working, term: int, payload: bytes) -> None:
+    """End the leases of an expire command that are still to end, each with its keys."""
+    for lease in leases.expire(working, term, payload):
+        revoke_lease(working, lease)
 
 
 def _bury(working: Working, doomed: list[tuple[bytes, bytes]]) -> None:

@@ -29,7 +29,7 @@ _SECTOR_BYTES = 512  # a database is a multiple of it: what is left over is the 
 _READ_BYTES = 1 << 20
 _COMMIT_WRITES = 100_000  # between commits: what an open transaction may hold in memory
 _SCRUB_EVENTS = 10_000
-_LEASE_ID, _LEASE_TTL = 1, 2  # fields of leasepb.Lease
+_LEASE_ID, _LEASE_TTL, _LEASE_REMAINING = 1, 2, 3  # fields of leasepb.Lease
 _KEY_BYTES = 17
 _UNSIGNED = (1 << 64) - 1
 
@@ -167,7 +167,9 @@ def _restore_leases(file: BoltFile, writer: _Writer) -> set[int]:
         fields = _numbers(value)
         if stored_key != fields.get(_LEASE_ID, 0).to_bytes(8, "big"):
             raise BadBoltFile(f"{stored_key!r} is not the key of its lease")
-        writer.transaction.put(layout.LEASES, stored_key, layout.LEASE.pack(fields.get(_LEASE_TTL, 0), 0))
+        remaining = fields.get(_LEASE_REMAINING, 0)
+        lease = layout.LEASE.pack(fields.get(_LEASE_TTL, 0), 0) + (layout.REMAINING.pack(remaining) if remaining else b"")
+        writer.transaction.put(layout.LEASES, stored_key, lease)
         leases.add(layout.lease_of(stored_key))
     return leases
 

@@ -29,7 +29,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol
 
-from kvstore.mvcc import layout, wire
+from kvstore.mvcc import layout, leases, wire
 from kvstore.mvcc.history import written_at
 from kvstore.pb.kv_pb2 import KeyValue
 from kvstore.storage.bbolt import Bucket, Image, Record
@@ -141,9 +141,9 @@ class EtcdSnapshot:
 
     def _leases(self) -> Iterator[Record]:
         for stored_key, stored in self._view.scan(layout.LEASES):
-            ttl_seconds = layout.LEASE.unpack(stored)[0]
-            lease = wire.number_field(b"\x08", layout.lease_of(stored_key)) + wire.number_field(b"\x10", ttl_seconds)
-            yield stored_key, lease
+            record = leases.decode(stored_key, stored)
+            lease = wire.number_field(b"\x08", record.lease) + wire.number_field(b"\x10", record.ttl_seconds)
+            yield stored_key, lease + wire.number_field(b"\x18", record.remaining_seconds)
 
     def _meta(self, members: Sequence[MemberRow]) -> Iterator[Record]:
         voters = sorted(member.member_id for member in members if not member.is_learner)

@@ -124,12 +124,21 @@ class Session:
         request, token = self._request(step), await self._door.token(step.user)
         try:
             answer = await self._call(step.method, request, token)
+            await self._settle(step.method)
         except RpcError as error:
+            await self._settle(step.method)
             text = MALFORMED if MALFORMED in error.text else error.text  # what follows is the decoder's own
             self._note(step.method, request, is_done=False)
             return int(error.code), text
         self._note(step.method, request, is_done=True)
         return self._comparable(answer)
+
+    async def _settle(self, method: str) -> None:
+        """Let a change of members be over: etcd drops the next one, and lets its client wait for seven seconds, when it
+        comes before the log has ticked the former one off; a read of the quorum comes after that.
+        """
+        if method.startswith("Cluster/") and method != "Cluster/MemberList":
+            await self.call("KV/Range", rpc.RangeRequest(key=FENCE_KEY))
 
     def _note(self, method: str, request: Message | bytes, *, is_done: bool) -> None:
         self._door.asked(method, is_done)

@@ -1,6 +1,7 @@
 """Random sequences."""
 
 import asyncio
+import time
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -18,7 +19,9 @@ SHARE = {"keys": 90, "users": 50, "members": 10, "alarms": 25, "locks": 25}  # o
 PARTS = 4  # of the long run, so that one difference does not hide the others
 
 
-def check(arena: Arena, runner: asyncio.Runner, scene: st.SearchStrategy[list[Step]], count: int, number: int = 0) -> None:
+def check(
+    arena: Arena, runner: asyncio.Runner, scene: st.SearchStrategy[list[Step]], count: int, number: int = 0
+) -> None:
     """Play `count` sequences of a scene, shrinking one that shows a difference."""
 
     @seed(number)
@@ -29,8 +32,12 @@ def check(arena: Arena, runner: asyncio.Runner, scene: st.SearchStrategy[list[St
     @given(sequence=scene)
     def play(sequence: list[Step]) -> None:
         runner.run(arena.play(sequence))
+        if arena.played % 250 == 0:
+            print(f"{arena.played} sequences, {arena.played / (time.monotonic() - begin):.0f}/s", flush=True)
 
+    begin, arena.played, arena.abandoned = time.monotonic(), 0, 0
     play()
+    assert arena.abandoned <= 2 + count // 100, f"{arena.abandoned} of {count} sequences came to nothing"
 
 
 @pytest.mark.parametrize("scene", SCENES)

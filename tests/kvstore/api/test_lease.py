@@ -177,6 +177,79 @@ async def test_only_the_leader_ends_leases() -> None:
         assert server.state.lease(8) is not None
 
 
+def checkpointing(seconds: float = 0.5) -> FakeServer:
+    """A server that notes what is left of a lease every so often."""
+    return FakeServer(ApiLimits(election_timeout_seconds=0.1, lease_checkpoint_interval_seconds=seconds))
+
+
+async def remaining(server: FakeServer, lease: int) -> int:
+    """Return the time to live."""
+    return (await call(server.channel, "Lease/LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=lease))).TTL
+
+
+def noted(server: FakeServer, lease: int) -> int:
+    """Return what the newest checkpoint says; 0: there is none."""
+    record = server.state.lease(lease)
+    assert record is not None
+    return record.remaining_seconds
+
+
+async def test_a_new_leader_goes_on_with_what_is_left_of_a_lease() -> None:
+    async with checkpointing() as server:
+        await grant(server, 60, 7)
+        await grant(server, 1, 8)
+        await until(lambda: noted(server, 7) == 59)
+        await until(lambda: server.state.lease(8) is None)
+        server.member.elect(MEMBER_ID)
+        assert await remaining(server, 7) <= 59
+
+
+async def test_a_renewal_takes_the_checkpoint_back_before_it_is_answered() -> None:
+    async with checkpointing() as server:
+        await grant(server, 60, 7)
+        await until(lambda: noted(server, 7) > 0)
+        server.member.holds_proposals = True
+        renewal = asyncio.ensure_future(KeepAlive(server).renew(7))
+        await until(lambda: bool(server.member.held))
+        assert not renewal.done()
+        server.member.release()
+        assert await renewal == 60
+        assert not noted(server, 7)
+        server.member.elect(MEMBER_ID)
+        assert await remaining(server, 7) == 60
+
+
+async def test_a_checkpoint_under_way_does_not_shorten_a_renewal_after_it() -> None:
+    async with checkpointing() as server:
+        await grant(server, 60, 7)
+        server.member.holds_proposals = True
+        await until(lambda: bool(server.member.held))
+        renewal = asyncio.ensure_future(KeepAlive(server).renew(7))
+        await until(lambda: len(server.member.held) == 2)
+        server.member.release()
+        assert await renewal == 60
+        assert not noted(server, 7)
+
+
+async def test_a_checkpoint_decided_before_a_change_of_leader_is_void() -> None:
+    async with checkpointing() as server:
+        await grant(server, 60, 7)
+        server.member.holds_proposals = True
+        await until(lambda: bool(server.member.held))
+        server.member.elect(MEMBER_ID)
+        server.member.release()
+        assert not noted(server, 7)
+        await until(lambda: noted(server, 7) > 0)
+
+
+async def test_leases_shorter_than_the_interval_have_no_checkpoints_and_zero_switches_them_off() -> None:
+    for seconds in (3.0, 0.0):
+        async with checkpointing(seconds) as server:
+            await grant(server, 2, 7)
+            await until(lambda: server.state.lease(7) is None)
+            assert not any(data.startswith(commands.LEASE_CHECKPOINT) for data in server.member.proposals)
+
+
 @pytest.mark.slow
 async def test_a_hundred_thousand_leases_end_and_nobody_waits() -> None:
     """The longest turn of the loop, by processor time, while 100,000 leases with a key each end at once."""
