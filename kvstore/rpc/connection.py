@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mypy_extensions import mypyc_attr
+
 from kvstore.rpc import frames
 from kvstore.rpc.frames import ConnectionFault, ErrorCode, StreamFault
 from kvstore.rpc.limits import Allowance, Limits
@@ -24,6 +26,7 @@ _HEADER_BYTES = frames.HEADER_BYTES
 _REMEMBERED_RESETS = 4_096
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)  # the API server's HTTP/2 builds on it
 class Connection:
     """The part of a connection that servers and clients share."""
 

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from mypy_extensions import mypyc_attr
+
 from kvstore.rpc.frames import (
     DATA,
     END_STREAM,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _pack_header = FRAME_HEADER.pack
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)  # the API server's HTTP/2 builds on it
 class Stream:
     """Both halves of one stream. Subclasses are a server's call and a client's call."""
 
