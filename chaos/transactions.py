@@ -207,7 +207,8 @@ def _step(op: rpc_pb2.RequestOp) -> Step:
             return Step(
                 "range", _text(ask.key), end_key=_text(ask.range_end), limit=ask.limit, revision=ask.revision,
                 count_only=ask.count_only, keys_only=ask.keys_only,
-                order={0: "", 1: target, 2: "-" + target}[ask.sort_order] if ask.sort_order or ask.sort_target else "",
+                order=("-" + target if ask.sort_order == rpc_pb2.RangeRequest.DESCEND
+                       else "" if target == "key" else target),
             )  # fmt: skip
         case other:
             raise ValueError(f"no checker understands {other} inside a transaction")
