@@ -11,7 +11,7 @@ def check(operations: Sequence[Operation], log: Sequence[Logged]) -> list[str]:
     found = [
         f"the log goes from revision {before.revision} to {after.revision}"
         for before, after in pairwise(log)
-        if after.revision <= before.revision
+        if after.revision < before.revision or (after.revision, after.key) == (before.revision, before.key)
     ]
     by_value: dict[str, Logged] = {}
     for logged in log:

@@ -1,10 +1,10 @@
 """Leases end neither early nor never, and nobody is told of a lease that is no more.
 
-    early     a key lives until `sent + TTL` of every acknowledged grant and renewal, where nobody revoked it; a clock that
-              runs `fastest` times as quick as time itself may end it so much sooner
-    renewed   a renewal that was sent after the end is not acknowledged
-    late      at the end of the run, long after the last renewal, the key is gone
-    refused   where a renewal says that there is no lease, its key is gone by then
+early     a key lives until `sent + TTL` of every acknowledged grant and renewal, where nobody revoked it; a clock that
+          runs `fastest` times as quick as time itself may end it so much sooner
+renewed   a renewal that was sent after the end is not acknowledged
+late      at the end of the run, long after the last renewal, the key is gone
+refused   where a renewal says that there is no lease, its key is gone by then
 """
 
 from collections.abc import Iterable, Iterator

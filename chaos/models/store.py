@@ -30,8 +30,10 @@ class StoreModel:
     def holds(self, guards: Sequence[Guard]) -> bool:
         """Whether all guards hold now. A value of a key that does not exist compares with nothing, not even with `!=`."""
         for guard in guards:
+            found: list[Entry | None]
             if guard.end_key:
-                found = [self.entries[key] for key in self.keys_of(guard.key, guard.end_key)] or [None]
+                found = [self.entries[key] for key in self.keys_of(guard.key, guard.end_key)]
+                found = found or [None]
             else:
                 found = [self.entries.get(guard.key)]
             field, compare, operand = FIELDS[guard.target], COMPARISONS[guard.comparison], guard.operand
@@ -66,11 +68,11 @@ class StoreModel:
         """Do it; return how the answer differs from the right one, "" where it does not."""
         if step.kind == "range" and not step.end_key and not step.revision and not step.count_only:
             entry = self.entries.get(step.key)  # most requests are this one
-            told = answer.pairs
+            read = answer.pairs
             if entry is None:
-                if not told and answer.count <= 0:
+                if not read and answer.count <= 0:
                     return ""
-            elif len(told) == 1 and answer.count in (1, NOT_TOLD) and _same(told[0], step.key, entry, step.keys_only):
+            elif len(read) == 1 and answer.count in (1, NOT_TOLD) and _same(read[0], step.key, entry, step.keys_only):
                 return ""
         pairs, count, more = self.perform(step, revision, changes)
         if answer.count not in (count, NOT_TOLD):

@@ -114,7 +114,7 @@ def random_history(random: Random, count: int, spread: float = 2.0) -> tuple[lis
             returned=number + random.uniform(0, spread),
             outcome=Outcome.OK,
             then=random_steps(random, number, random.random() < 0.7),
-            otherwise=random_steps(random, number + 100, random.random() < 0.3),
+            otherwise=random_steps(random, -number - 1, random.random() < 0.3),
             guards=tuple(guards),
         )
         chance = random.random()
