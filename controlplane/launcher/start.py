@@ -7,8 +7,10 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from controlplane.launcher.plan import AnyPlan, Plan, plan_from_document
@@ -74,16 +76,35 @@ def bring_up(
         supervise(directory, plan, restart, write_end, lock)
     os.close(write_end)
     os.close(lock)
+    with signals_raise():
+        try:
+            wait_until_ready(directory, plan, read_end)
+            after()
+        except BaseException:
+            stop_supervisor(pid)
+            raise
+        finally:
+            os.close(read_end)
+        if foreground:
+            stay(pid)
+
+
+@contextmanager
+def signals_raise() -> Iterator[None]:
+    """SIGTERM and SIGHUP end us by an exception, as Ctrl-C does: what was started is stopped before we go."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals
+        return
+
+    def end(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        wait_until_ready(directory, plan, read_end)
-        after()
-    except BaseException:
-        stop_supervisor(pid)
-        raise
+        yield
     finally:
-        os.close(read_end)
-    if foreground:
-        stay(pid)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def supervise(directory: DataDirectory, plan: AnyPlan, restart: bool, news: int, lock: int) -> None:
@@ -104,12 +125,12 @@ def supervise(directory: DataDirectory, plan: AnyPlan, restart: bool, news: int,
 
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         directory.write_json(directory.run / "supervisor.json", {"pid": os.getpid()})
-        Supervisor(directory, plan, restart=restart, notify=notify).run()
+        Supervisor(directory, plan, restart=restart, notify=notify, own=(news,)).run()
         code = 0
-    except BaseException:
+    except Exception:
         import logging
 
-        logging.getLogger("pilothouse.supervisor").exception("the supervisor failed")
+        logging.getLogger("pilothouse.supervisor").exception("the supervisor ends")
     finally:
         os._exit(code)
 
@@ -122,9 +143,8 @@ def wait_until_ready(directory: DataDirectory, plan: AnyPlan, news: int) -> None
         for change in changes(directory, news, waiting):
             if change["state"] == "exited":
                 name = change["name"]
-                raise LauncherError(
-                    f"{name} ended with {change['exit']} while starting: {last_line(directory, name)} ({directory.log(name)})"
-                )
+                why = change.get("why") or last_line(directory, name)
+                raise LauncherError(f"{name} ended with {change['exit']} while starting: {why} ({directory.log(name)})")
             if change["state"] == "ready":
                 waiting.discard(change["name"])
                 progress.step(total - len(waiting), change["name"])
@@ -163,6 +183,9 @@ def stay(pid: int) -> None:
     except KeyboardInterrupt:
         print("\nstopping ...", flush=True)
         stop_supervisor(pid)
+    except SystemExit:
+        stop_supervisor(pid)
+        raise
 
 
 def stop_supervisor(pid: int) -> None:

@@ -51,11 +51,14 @@ class Child:
 class Supervisor:
     """Runs until it is told to stop; `notify` is told each change of state of a process as a dict."""
 
-    def __init__(self, directory: DataDirectory, plan: AnyPlan, *, restart: bool, notify: Notify) -> None:
+    def __init__(
+        self, directory: DataDirectory, plan: AnyPlan, *, restart: bool, notify: Notify, own: tuple[int, ...] = ()
+    ) -> None:
         self.directory = directory
         self.plan = plan
         self.restart = restart
         self.notify = notify
+        self.own = own  # descriptors that no child may keep open: whoever reads their other end waits for our end
         self.children: dict[str, Child] = {}
         self.selector = selectors.DefaultSelector()
         self.stopping = False
@@ -70,6 +73,22 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self.selector.register(self.wake_read, selectors.EVENT_READ, self.on_wake)
+        try:
+            self.serve()
+        except Exception as error:
+            logger.exception("the supervisor failed")
+            why = f"{type(error).__name__}: {error}"
+            self.notify({"name": "supervisor", "state": "exited", "exit": "an error", "why": why})
+            raise
+        finally:
+            self.stopping = True
+            self.stop_all()
+            if self.control is not None:
+                self.control.close()
+                (self.directory.run / "control.sock").unlink(missing_ok=True)
+
+    def serve(self) -> None:
+        """Start everything and look after it until a signal says stop."""
         self.listen()
         for component in self.plan.components():
             if self.stopping:
@@ -77,10 +96,6 @@ class Supervisor:
             self.start(component)
         while not self.stopping:
             self.turn(self.until_next_restart())
-        self.stop_all()
-        if self.control is not None:
-            self.control.close()
-            (self.directory.run / "control.sock").unlink(missing_ok=True)
 
     def on_terminate(self, *_: Any) -> None:
         self.stopping = True
@@ -137,8 +152,8 @@ class Supervisor:
             os._exit(code)
 
     def release_descriptors(self) -> None:
-        os.close(self.wake_read)
-        os.close(self.wake_write)
+        for descriptor in (self.wake_read, self.wake_write, *self.own):
+            os.close(descriptor)
         if self.control is not None:
             self.control.close()
         for child in self.children.values():
