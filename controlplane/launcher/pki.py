@@ -47,7 +47,7 @@ COMPONENTS = (
     Identity("kube-controller-manager", "system:kube-controller-manager"),
     Identity("cloud-controller-manager", "system:cloud-controller-manager"),
     Identity("kube-proxy", "system:kube-proxy"),
-    Identity("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
+    Identity("apiserver-kubelet-client", "kube-apiserver-kubelet-client"),
 )
 
 # Who the API servers are for aggregated ones: an authority of its own, which is believed about users' names and nothing else.
@@ -69,7 +69,7 @@ def identities(plan: Plan) -> Iterable[Identity]:
     for index in range(plan.nodes):
         yield node_identity(f"node-{index}", plan.node_address(index))
     if plan.simulated_nodes:
-        yield Identity("simulated-nodes", "pilothouse:simulated-nodes", ("system:masters",))
+        yield Identity("simulated-nodes", "pilothouse:simulated-nodes", ("pilothouse:simulated-nodes",))
 
 
 def node_identity(name: str, address: str) -> Identity:
@@ -128,14 +128,12 @@ class Authority:
         )
 
     def ensure(self, identity: Identity) -> None:
-        """Write `FILE.crt` and `FILE.key` unless a certificate for the same hosts is there and far from its end."""
+        """Write `FILE.crt` and `FILE.key` unless a certificate of the same names is there and far from its end."""
         path = self.folder / f"{identity.file}.crt"
         if path.exists() and self.still_good(x509.load_pem_x509_certificate(path.read_bytes()), identity):
             return
         key = load_or_make_key(self.folder / f"{identity.file}.key")
-        attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, item) for item in identity.organizations]
-        attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, identity.common_name))
-        builder = self.builder(x509.Name(attributes), self.certificate.subject, key.public_key(), CERTIFICATE_YEARS)
+        builder = self.builder(subject(identity), self.certificate.subject, key.public_key(), CERTIFICATE_YEARS)
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if identity.hosts else [])]
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -148,13 +146,19 @@ class Authority:
     def still_good(self, certificate: x509.Certificate, identity: Identity) -> bool:
         if certificate.not_valid_after_utc - self.now < datetime.timedelta(days=RENEW_BEFORE_DAYS):
             return False
-        if certificate.issuer != self.certificate.subject:
+        if certificate.issuer != self.certificate.subject or certificate.subject != subject(identity):
             return False
         try:
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except x509.ExtensionNotFound:
             return not identity.hosts
         return set(names) == {general_name(host) for host in identity.hosts}
+
+
+def subject(identity: Identity) -> x509.Name:
+    """Groups, then the user's name, as Kubernetes reads them."""
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, item) for item in identity.organizations]
+    return x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, identity.common_name)])
 
 
 def general_name(host: str) -> x509.GeneralName:

@@ -1,4 +1,4 @@
-"""A start that does not come to its end leaves no process behind, whatever ended it. Real processes, some of them made to fail."""
+"""A start that does not come to its end leaves no process behind, whatever ended it: real processes, made to fail."""
 
 import os
 import signal

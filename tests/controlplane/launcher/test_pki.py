@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from controlplane.apiserver.encryption import parse
-from controlplane.launcher.pki import ensure_pki
+from controlplane.launcher.pki import Authority, Identity, ensure_pki
 from controlplane.launcher.plan import Plan
 from controlplane.launcher.state import DataDirectory
 
@@ -89,3 +90,18 @@ def test_nobody_of_the_cluster_is_known_to_the_store(directory: DataDirectory) -
         assert certificate.issuer != own.subject and certificate.public_key() != own.public_key()
     for file in (directory.pki / "etcd").glob("*.crt"):
         x509.load_pem_x509_certificate(file.read_bytes()).verify_directly_issued_by(own)
+
+
+def test_only_the_administrator_is_a_master_and_an_older_certificate_that_is_one_is_replaced(
+    directory: DataDirectory,
+) -> None:
+    plan = Plan(simulated_nodes=2)
+    old = Identity("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",))
+    Authority(directory.pki).ensure(old)
+    ensure_pki(directory, plan)
+    masters = set()
+    for path in directory.pki.glob("*.crt"):
+        subject = x509.load_pem_x509_certificate(path.read_bytes()).subject
+        if "system:masters" in [item.value for item in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]:
+            masters.add(path.stem)
+    assert masters == {"admin"}
