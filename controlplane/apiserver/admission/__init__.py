@@ -6,6 +6,7 @@ A plugin is a module with `NAME` and one or both of
 It may say
     RESOURCES      the (group, plural) that it looks at; all when absent
     IS_OPTIONAL    True: off unless `--enable-admission-plugins` names it
+    IS_OF_ALL      True: it is also asked about CONNECT, and about what is created below a pod (Binding, Eviction)
     IS_INTERNAL    True: no plugin of Kubernetes but a part of its storage; it cannot be switched off
     configured     its settings from its part of `--admission-control-config-file`
 Adding one is a file and a line below.
@@ -13,7 +14,7 @@ Adding one is a file and a line below.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
@@ -116,6 +117,15 @@ def chain(chosen: Chosen, group: str, plural: str) -> tuple[tuple[Mutator, ...],
     )
 
 
+@lru_cache(maxsize=16)
+def _of_all(chosen: Chosen) -> tuple[tuple[Mutator, ...], tuple[Validator, ...]]:
+    asked = [plugin for plugin in PLUGINS if getattr(plugin, "IS_OF_ALL", False) and _is_on(plugin, chosen)]
+    return (
+        tuple(plugin.mutate for plugin in asked if hasattr(plugin, "mutate")),
+        tuple(plugin.validate for plugin in asked if hasattr(plugin, "validate")),
+    )
+
+
 def settings(documents: dict[str, Any]) -> dict[str, Any]:
     """The settings of the plugins that are configured, by name; raises ValueError."""
     able = {plugin.NAME: plugin.configured for plugin in PLUGINS if hasattr(plugin, "configured")}
@@ -130,13 +140,38 @@ def _of(attributes: Attributes) -> tuple[tuple[Mutator, ...], tuple[Validator, .
     return chain(attributes.services.config.admission_plugins, resource.group, resource.plural)
 
 
-async def mutate(attributes: Attributes) -> Object:
-    """The object after all mutating plugins."""
-    for plugin in _of(attributes)[0]:
+async def _changed(attributes: Attributes, mutators: Iterable[Mutator]) -> Object:
+    for plugin in mutators:
         obj = await plugin(attributes)
         if obj is not attributes.object:
             attributes = replace(attributes, object=obj)
     return attributes.object
+
+
+async def _mutated(attributes: Attributes, mutators: Sequence[Mutator]) -> Object:
+    obj = await _changed(attributes, mutators)
+    if attributes.reinvocation.is_needed:
+        attributes.reinvocation.is_second = True
+        obj = await _changed(replace(attributes, object=obj), mutators)
+    return obj
+
+
+async def mutate(attributes: Attributes) -> Object:
+    """The object after all mutating plugins; they have a second turn when a webhook or policy changed it."""
+    return await _mutated(attributes, _of(attributes)[0])
+
+
+async def mutate_by_all(attributes: Attributes) -> Object:
+    """The object after the mutating plugins that are asked about everything (see IS_OF_ALL)."""
+    return await _mutated(attributes, _of_all(attributes.services.config.admission_plugins)[0])
+
+
+async def consult(attributes: Attributes) -> Object:
+    """Ask those who are asked about everything whether this may be; the object as they leave it."""
+    obj = await mutate_by_all(attributes)
+    for plugin in _of_all(attributes.services.config.admission_plugins)[1]:
+        await plugin(replace(attributes, object=obj))
+    return obj
 
 
 async def validate(attributes: Attributes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from controlplane.apiserver.admission.reinvocation import Reinvocation
 from controlplane.apiserver.authn.user import User
 from controlplane.apiserver.services import Services
 from controlplane.apiserver.storage.codec import Object
@@ -15,7 +16,7 @@ Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """One operation on one object.  `object` is {} for DELETE and CONNECT; `old` is {} for CREATE."""
+    """One operation on one object.  `object` is {} for DELETE, and the options of a CONNECT; `old` is {} for CREATE."""
 
     services: Services
     user: User
@@ -29,6 +30,7 @@ class Attributes:
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list)  # of the request; plugins append
     annotations: dict[str, str] = field(default_factory=dict)  # of the request's audit event; plugins write
+    reinvocation: Reinvocation = field(default_factory=Reinvocation)
 
     def is_creation_of_pod(self) -> bool:
         """Whether this creates a pod (most plugins look at nothing else)."""

@@ -68,7 +68,7 @@ async def met(told: Attributes, kinds: tuple[Resource, Resource]) -> list[Met]:
 
     Nothing of the admission API itself meets a policy.
     """
-    if told.resource.group == GROUP or told.operation == "CONNECT":
+    if told.resource.group == GROUP:
         return []
     bindings = await told.services.caches.ready(kinds[1])
     if not len(bindings):

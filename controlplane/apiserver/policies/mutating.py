@@ -22,6 +22,7 @@ from controlplane.objects.status import ApiError, forbidden
 Object = dict[str, Any]
 
 NAME: Final = "MutatingAdmissionPolicy"
+IS_OF_ALL: Final = True
 _NOT_APPLIED: Final = ("apiVersion", "kind")
 _OWN_METADATA: Final = (
     "name",
@@ -36,19 +37,22 @@ _OWN_METADATA: Final = (
 
 async def mutate(attributes: Attributes) -> Object:
     """The object after all policies that it meets."""
-    if not attributes.object:
+    if not attributes.object or attributes.operation == "CONNECT":  # the fields of options have no schema here
         return attributes.object
     wanted = await binding.met(attributes, binding.MUTATING)
     if not wanted:
         return attributes.object
-    obj = attributes.object
-    seen: list[Object] = []
+    obj, turn = attributes.object, attributes.reinvocation
+    turn.begin(NAME, obj)
     for found in wanted:
-        obj = await _mutated(replace(attributes, object=obj), found)
-        seen.append(obj)
-    for found, made in zip(wanted, seen):
-        if found.policy["spec"].get("reinvocationPolicy") == "IfNeeded" and obj != made:
-            obj = await _mutated(replace(attributes, object=obj), found)
+        identity = f"{found.policy['metadata']['name']}/{found.binding['metadata']['name']}"
+        if turn.skips(NAME, identity):
+            continue
+        made = await _mutated(replace(attributes, object=obj), found)
+        if_needed = found.policy["spec"].get("reinvocationPolicy") == "IfNeeded"
+        turn.asked(NAME, identity, if_needed=if_needed, changed=made != obj)
+        obj = made
+    turn.end(NAME, obj)
     return obj
 
 

@@ -13,6 +13,7 @@ from controlplane.objects.status import ApiError, forbidden
 Object = dict[str, Any]
 
 NAME: Final = "ValidatingAdmissionPolicy"
+IS_OF_ALL: Final = True
 _CODES: Final = {"Unauthorized": 401, "Forbidden": 403, "Invalid": 422, "RequestEntityTooLarge": 413}
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from controlplane.apiserver import admission
 from controlplane.apiserver.context import Context, Result
+from controlplane.apiserver.registry import pipeline
 from controlplane.apiserver.storage import layout
 from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.verbs import body, update
@@ -29,6 +31,8 @@ async def handle(context: Context, resource: Resource) -> Result:
     if not node:
         raise status.invalid("Binding", name, [FieldError.required("target.name")])
     metadata = binding["metadata"]
+    below = context.info.path.subresource
+    await admission.consult(pipeline.attributes(context, PODS if below else BINDINGS, "CREATE", binding, {}, below))
 
     async def bind(old: Object) -> Object:
         return _bound(context, old, node, metadata)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
+from controlplane.apiserver import admission
 from controlplane.apiserver.admission import node_restriction
 from controlplane.apiserver.context import Context, Result
 from controlplane.apiserver.registry import deletion, pipeline
@@ -40,7 +42,9 @@ async def handle(context: Context, resource: Resource) -> Result:
     if entry is None:
         raise status.not_found(PODS, path.name)
     pod = entry.object()
-    await node_restriction.validate(pipeline.attributes(context, PODS, "CREATE", eviction, pod, "eviction"))
+    told = pipeline.attributes(context, PODS, "CREATE", eviction, pod, "eviction")
+    await node_restriction.validate(told)
+    await admission.consult(replace(told, old={}))
     if not _needs_no_budget(pod):
         budgets = await _budgets(context, pod)
         if len(budgets) > 1:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from controlplane.apiserver import tunnel
 from controlplane.apiserver.authz.attributes import Attributes
 from controlplane.apiserver.context import Answer, Context, Result, SendChunk, Stream
+from controlplane.apiserver.registry import connecting
 from controlplane.apiserver.storage import layout
 from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.subresources import kubelets
@@ -102,10 +103,12 @@ async def _upgraded(context: Context, resource: Resource, endpoint: kubelets.End
 
 
 async def handle(context: Context, resource: Resource) -> Result:
-    scheme, endpoint = await _endpoint(context, resource)
     rest = "/".join(context.info.path.rest)
     trailing = "/" if context.info.path.path.endswith("/") and rest else ""
-    target = kubelets.quoted(f"/{rest}{trailing}")
+    wanted = {"path": f"/{rest}{trailing}"}
+    options = await connecting.admitted(context, resource, f"{resource.kind}ProxyOptions", wanted)
+    scheme, endpoint = await _endpoint(context, resource)
+    target = kubelets.quoted(str(options.get("path") or "/"))
     if context.raw_query:
         target += f"?{context.raw_query.decode('latin-1')}"
     if tunnel.wants_upgrade(context):

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 from controlplane.apiserver import tunnel
 from controlplane.apiserver.authz.attributes import Attributes
 from controlplane.apiserver.context import Context, Result
+from controlplane.apiserver.registry import connecting
 from controlplane.apiserver.request import is_true, repeated
 from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.subresources import kubelets
@@ -30,34 +31,49 @@ _HEADERS: Final = (
 _KUBELET_NAMES: Final = (("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty"))
 
 
-def stream_parameters(query: dict[str, str]) -> list[tuple[str, str]]:
+def stream_parameters(options: Object) -> list[tuple[str, str]]:
     """PodExecOptions' streams as the kubelet names them. A client that names none gets the output."""
-    wanted = {name for name, _ in _KUBELET_NAMES if is_true(query.get(name))}
+    wanted = {name for name, _ in _KUBELET_NAMES if options.get(name)}
     if not wanted & {"stdin", "stdout", "stderr"}:
         wanted |= {"stdout", "stderr"}
     return [(ours, "1") for name, ours in _KUBELET_NAMES if name in wanted]
 
 
+def _streams(query: dict[str, str]) -> Object:
+    """The options that exec and attach have in common."""
+    options: Object = {name: True for name, _ in _KUBELET_NAMES if is_true(query.get(name))}
+    if query.get("container"):
+        options["container"] = query["container"]
+    return options
+
+
 async def handle_exec(context: Context, resource: Resource) -> Result:
+    await _authorize(context)
+    wanted = {**_streams(context.query), "command": repeated(context.raw_query, "command")}
+    options = await connecting.admitted(context, resource, "PodExecOptions", wanted)
     pod = await _pod(context, resource)
-    command = repeated(context.raw_query, "command")
+    command = options.get("command")
     if not command:
         raise status.bad_request("you must specify at least one command for the container")
-    return await _remote_command(context, pod, "exec", [("command", word) for word in command])
+    return await _remote_command(context, pod, "exec", options, [("command", word) for word in command])
 
 
 async def handle_attach(context: Context, resource: Resource) -> Result:
-    return await _remote_command(context, await _pod(context, resource), "attach", [])
+    await _authorize(context)
+    options = await connecting.admitted(context, resource, "PodAttachOptions", _streams(context.query))
+    return await _remote_command(context, await _pod(context, resource), "attach", options, [])
 
 
 async def handle_port_forward(context: Context, resource: Resource) -> Result:
+    await _authorize(context)
+    ports = [int(value) for value in repeated(context.raw_query, "ports") if value.isdecimal()]
+    options = await connecting.admitted(context, resource, "PodPortForwardOptions", {"ports": ports} if ports else {})
     pod = await _pod(context, resource)
-    ports = [("port", value) for value in repeated(context.raw_query, "ports")]
-    return await _tunnel(context, pod, "portForward", "", ports)
+    return await _tunnel(context, pod, "portForward", "", [("port", str(port)) for port in options.get("ports") or ()])
 
 
-async def _pod(context: Context, resource: Resource) -> Object:
-    """The pod, when it may be streamed with and runs somewhere. Reading alone is not enough: a WebSocket comes as a GET."""
+async def _authorize(context: Context) -> None:
+    """Reading alone is not enough for a stream: a WebSocket comes as a GET. Raises 403 and 405."""
     if context.method not in ("GET", "POST"):
         raise status.method_not_allowed()
     path = context.info.path
@@ -67,6 +83,11 @@ async def _pod(context: Context, resource: Resource) -> Object:
         )
         if not context.services.authorizer.is_master(context.user):
             await context.services.authorizer.require(context.user, asked)
+
+
+async def _pod(context: Context, resource: Resource) -> Object:
+    """The pod, when it runs somewhere and the client asks for a stream."""
+    path = context.info.path
     if not tunnel.wants_upgrade(context):
         raise status.bad_request("Upgrade request required")
     pod = (await get.entry_of(context, resource)).object()
@@ -75,12 +96,14 @@ async def _pod(context: Context, resource: Resource) -> Object:
     return pod
 
 
-async def _remote_command(context: Context, pod: Object, verb: str, parameters: list[tuple[str, str]]) -> Result:
+async def _remote_command(
+    context: Context, pod: Object, verb: str, options: Object, parameters: list[tuple[str, str]]
+) -> Result:
     phase = (pod.get("status") or {}).get("phase")
     if phase in ("Succeeded", "Failed"):
         raise status.bad_request(f"cannot {verb} a container in a completed pod; current phase is {phase}")
-    container = container_of(pod, context.query.get("container", ""))
-    return await _tunnel(context, pod, verb, f"/{quote(container)}", stream_parameters(context.query) + parameters)
+    container = container_of(pod, options.get("container") or "")
+    return await _tunnel(context, pod, verb, f"/{quote(container)}", stream_parameters(options) + parameters)
 
 
 async def _tunnel(context: Context, pod: Object, verb: str, rest: str, parameters: list[tuple[str, str]]) -> Result:

@@ -15,7 +15,6 @@ from controlplane.apiserver.storage.codec import Object
 from controlplane.apiserver.storage.entry import Entry
 from controlplane.apiserver.storage.store import NOTHING_ELSE, Also, CompanionTaken, Write
 from controlplane.apiserver.verbs import body, create
-from controlplane.apiserver.webhooks import mutating as webhooks
 from controlplane.objects import status
 from controlplane.objects.kinds import Resource
 from controlplane.objects.status import ApiError
@@ -108,7 +107,7 @@ async def as_status(
 ) -> tuple[Object, Also]:
     """A change of the status."""
     told = pipeline.attributes(context, resource, "UPDATE", wanted, old, subresource)
-    wanted = await webhooks.mutate(told)
+    wanted = await admission.mutate_by_all(told)
     new = pipeline.prepare_status(resource, wanted, old)
     pipeline.validate_update(context, resource, new, old, "status")
     return new, NOTHING_ELSE
@@ -154,7 +153,8 @@ async def change_at(
         wanted = owners(context, resource, old, await make(old), subresource)
         new, also = await prepare(context, resource, wanted, old, subresource)
         new = ownership.settled(new, old)
-        await admission.validate(pipeline.attributes(context, resource, "UPDATE", new, old, subresource))
+        if subresource != "binding":  # it was admitted as a Binding
+            await admission.validate(pipeline.attributes(context, resource, "UPDATE", new, old, subresource))
         stored = pipeline.stored(resource, new)
         if context.is_dry_run:
             raise DryRun(Entry.unstored(key.encode(), stored))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import ssl
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from controlplane.apiserver.storage import codec, layout
-from controlplane.machinery.http import ConnectionLost, HttpClient
+from controlplane.machinery.http import ConnectionLost, HttpClient, Response
 
 if TYPE_CHECKING:
     from controlplane.apiserver.services import Services
@@ -66,15 +67,18 @@ class Clients:
         bundle = config.get("caBundle") or ""
         if config.get("url"):
             parts = urlsplit(config["url"])
-            server, name, path = f"{parts.scheme}://{parts.netloc}", parts.hostname or "", parts.path or "/"
+            servers, name, path = [f"{parts.scheme}://{parts.netloc}"], parts.hostname or "", parts.path or "/"
             shown = config["url"]
         else:
-            server, name, path, shown = await _service(services, config.get("service") or {})
+            servers, name, path, shown = await _service(services, config.get("service") or {})
         query = f"?timeout={timeout_seconds:g}s"
+        body = codec.encode_json(review)
         try:
-            client = await self._client(server, name, bundle)
-            body = codec.encode_json(review)
-            answer = await client.request("POST", path + query, _HEADERS, body, timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                answer = await self._asked(servers, name, bundle, path + query, body, timeout_seconds)
+        except TimeoutError:
+            why = "context deadline exceeded"
+            raise CallFailed(f'failed to call webhook: Post "{shown}{query}": {why}') from None
         except (ConnectionLost, OSError, ValueError) as error:
             raise CallFailed(f'failed to call webhook: Post "{shown}{query}": {error}') from None
         if answer.status != 200:
@@ -87,13 +91,30 @@ class Clients:
             raise CallFailed("failed to call webhook: the answer is not an object")
         return document
 
+    async def _asked(
+        self, servers: list[str], name: str, bundle: str, target: str, body: bytes, timeout_seconds: float
+    ) -> Response:
+        """The answer of the first server that can be connected to."""
+        for at, server in enumerate(servers, start=1):
+            client = await self._client(server, name, bundle)
+            try:
+                # the caller's limit comes first, so that both have the same words
+                return await client.request("POST", target, _HEADERS, body, timeout_seconds + 1)
+            except ConnectionLost as error:
+                if error.sent or at == len(servers):
+                    raise
+        raise CallFailed("failed to call webhook: it has no address")
+
     async def close(self) -> None:
         for client in self._clients.values():
             await client.close()
 
 
-async def _service(services: Services, reference: Object) -> tuple[str, str, str, str]:
-    """(server, TLS name, path, shown URL) of a Service: its cluster IP, under its name."""
+async def _service(services: Services, reference: Object) -> tuple[list[str], str, str, str]:
+    """(servers, TLS name, path, shown URL) of a Service: its cluster IP, or else an endpoint, under its name.
+
+    Where this server runs there may be no proxy for cluster IPs.
+    """
     namespace, name, port = reference.get("namespace", ""), reference.get("name", ""), reference.get("port") or 443
     path = reference.get("path") or "/"
     path = path if path.startswith("/") else f"/{path}"
@@ -101,10 +122,35 @@ async def _service(services: Services, reference: Object) -> tuple[str, str, str
     if entry is None:
         raise CallFailed(f'failed to call webhook: service "{name}" not found')
     spec: Object = entry.object().get("spec") or {}
-    address = spec.get("clusterIP")
-    if not address or address == "None":
-        raise CallFailed(f'failed to call webhook: service "{name}" has no cluster IP')
-    if not any(each.get("port") == port for each in spec.get("ports") or ()):
+    found = next((each for each in spec.get("ports") or () if each.get("port") == port), None)
+    if found is None and spec.get("type") != "ExternalName":
         raise CallFailed(f'failed to call webhook: no service port {port} found for service "{name}"')
+    places: list[tuple[str, int]] = []
+    if found is None:
+        places.append((str(spec.get("externalName")), port))
+    else:
+        if spec.get("clusterIP") not in (None, "", "None"):
+            places.append((spec["clusterIP"], port))
+        entry = await services.store.get(layout.key("", "endpoints", namespace, name))
+        if entry is not None:
+            places += _some_endpoint(services, entry.object(), found.get("name", ""))
+    if not places:
+        raise CallFailed(f'failed to call webhook: no endpoints available for service "{name}"')
     host = f"{name}.{namespace}.svc"
-    return f"https://{address}:{port}", host, path, f"https://{host}:{port}{path}"
+    return [_address(*each) for each in places], host, path, f"https://{host}:{port}{path}"
+
+
+def _some_endpoint(services: Services, endpoints: Object, port_name: str) -> list[tuple[str, int]]:
+    """One of the ready addresses, by chance; none when there is none."""
+    choices = [
+        (address["ip"], int(each["port"]))
+        for subset in endpoints.get("subsets") or ()
+        for each in subset.get("ports") or ()
+        if each.get("name", "") == port_name
+        for address in subset.get("addresses") or ()
+    ]
+    return [services.environment.random.choice(choices)] if choices else []
+
+
+def _address(host: str, port: int) -> str:
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"

@@ -34,6 +34,12 @@ class Hook:
 
     raw: Object
     resource: Resource
+    configuration: str  # its name
+
+    @property
+    def identity(self) -> str:
+        """Its name among the webhooks of all configurations."""
+        return f"{self.configuration}/{self.name}"
 
     @property
     def name(self) -> str:
@@ -80,14 +86,12 @@ async def configured(told: Attributes, configurations: Resource) -> list[Hook]:
     """The webhooks to ask about an operation, in the order in which they are asked."""
     if told.resource.group == _GROUP and told.resource.plural in _NEVER:
         return []
-    if told.operation == "CONNECT":
-        return []
     cache = await told.services.caches.ready(configurations)
     if not len(cache):
         return []
     labels: dict[str, str] | None = None
     found: list[Hook] = []
-    for raw in _webhooks(entry.object() for entry in cache.entries()):
+    for configuration, raw in _webhooks(entry.object() for entry in cache.entries()):
         resource = _in_versions(told, raw)
         if resource is None or not selection.object_selects(raw.get("objectSelector"), told.object, told.old):
             continue
@@ -95,13 +99,14 @@ async def configured(told: Attributes, configurations: Resource) -> list[Hook]:
             labels = labels if labels is not None else await namespace_labels(told)
             if labels is not None and not selection.selects(raw["namespaceSelector"], labels):
                 continue
-        found.append(Hook(raw, resource))
+        found.append(Hook(raw, resource, configuration))
     return found
 
 
-def _webhooks(configurations: Iterator[Object]) -> Iterator[Object]:
+def _webhooks(configurations: Iterator[Object]) -> Iterator[tuple[str, Object]]:
     for configuration in configurations:
-        yield from configuration.get("webhooks") or ()
+        for webhook in configuration.get("webhooks") or ():
+            yield configuration["metadata"]["name"], webhook
 
 
 async def _objects(told: Attributes, hook: Hook, obj: Object) -> tuple[Object, Object]:

@@ -16,6 +16,7 @@ from controlplane.objects.kinds import Resource
 Object = dict[str, Any]
 
 NAME: Final = "MutatingAdmissionWebhook"
+IS_OF_ALL: Final = True
 CONFIGURATIONS: Final = Resource(
     "admissionregistration.k8s.io",
     "v1",
@@ -26,16 +27,18 @@ CONFIGURATIONS: Final = Resource(
 
 
 async def mutate(attributes: Attributes) -> Object:
-    """The object after all webhooks; those that want it are asked again when later ones changed it."""
+    """The object after all webhooks; in a second turn, after those that are asked again."""
+    obj, turn = attributes.object, attributes.reinvocation
     wanted = await hooks.configured(attributes, CONFIGURATIONS)
-    obj = attributes.object
-    seen_by: list[Object] = []
+    turn.begin(NAME, obj)
     for hook in wanted:
-        obj = await _asked(attributes, hook, obj)
-        seen_by.append(obj)
-    for hook, seen in zip(wanted, seen_by):
-        if hook.raw.get("reinvocationPolicy") == "IfNeeded" and obj != seen:
-            obj = await _asked(attributes, hook, obj)
+        if turn.skips(NAME, hook.identity):
+            continue
+        made = await _asked(attributes, hook, obj)
+        if_needed = hook.raw.get("reinvocationPolicy") == "IfNeeded"
+        turn.asked(NAME, hook.identity, if_needed=if_needed, changed=made != obj)
+        obj = made
+    turn.end(NAME, obj)
     return obj
 
 
@@ -49,6 +52,8 @@ async def _asked(told: Attributes, hook: Hook, obj: Object) -> Object:
 
 async def redecoded(told: Attributes, patched: Object) -> Object:
     """An object that admission changed, as if it had come so: converted, pruned, defaulted."""
+    if told.subresource and patched.get("kind") != told.resource.kind:
+        return patched  # options of a connection, a Binding: nothing is known of its fields
     if isinstance(told.resource, CustomResource):
         wanted = told.resource.group_version
         converted = await conversion.convert(told.services, told.resource.definition, [patched], wanted)

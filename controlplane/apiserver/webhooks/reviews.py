@@ -35,7 +35,11 @@ class Verdict:
     warnings: tuple[str, ...]
 
 
-def _kind(resource: Resource) -> Object:
+def _kind(resource: Resource, obj: Object) -> Object:
+    """What is sent: the resource's kind, or that of a subresource (Eviction, PodExecOptions, ...)."""
+    if obj.get("kind", resource.kind) != resource.kind:
+        group, _, version = str(obj.get("apiVersion") or "").rpartition("/")
+        return {"group": group, "version": version, "kind": obj["kind"]}
     return {"group": resource.group, "version": resource.version, "kind": resource.kind}
 
 
@@ -45,14 +49,16 @@ def _resource(resource: Resource) -> Object:
 
 def request(uid: str, told: Attributes, resource: Resource, obj: Object, old: Object) -> Object:
     """The `request` of a review; `resource` is the version that the webhook's rules name, with the objects in it."""
-    options = {"kind": _OPTIONS[told.operation], "apiVersion": "meta.k8s.io/v1"}
-    if told.dry_run:
-        options["dryRun"] = ["All"]  # type: ignore[assignment]
+    options: Object | None = None
+    if told.operation in _OPTIONS:
+        options = {"kind": _OPTIONS[told.operation], "apiVersion": "meta.k8s.io/v1"}
+        if told.dry_run:
+            options["dryRun"] = ["All"]
     found: Object = {
         "uid": uid,
-        "kind": _kind(resource),
+        "kind": _kind(resource, obj),
         "resource": _resource(resource),
-        "requestKind": _kind(told.resource),
+        "requestKind": _kind(told.resource, obj),
         "requestResource": _resource(told.resource),
         "operation": told.operation,
         "userInfo": told.user.document(),

@@ -53,4 +53,6 @@ def object_selects(selector: Object | None, *objects: Object) -> bool:
     """Whether an objectSelector holds for the object or for what it was."""
     if not selector:
         return True
-    return any(selects(selector, (obj.get("metadata") or {}).get("labels") or {}) for obj in objects if obj)
+    return any(
+        selects(selector, (obj.get("metadata") or {}).get("labels") or {}) for obj in objects if "metadata" in obj
+    )

@@ -10,6 +10,7 @@ from controlplane.apiserver.webhooks import hooks
 from controlplane.objects.kinds import Resource
 
 NAME: Final = "ValidatingAdmissionWebhook"
+IS_OF_ALL: Final = True
 CONFIGURATIONS: Final = Resource(
     "admissionregistration.k8s.io",
     "v1",
