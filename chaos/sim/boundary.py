@@ -10,10 +10,11 @@ class SimulatedCrash(BaseException):
 
 
 class Boundaries:
-    """The effect boundaries that one process passes: `passed("log saved")` counts down to its death."""
+    """The effect boundaries that one host's processes pass: `passed("log saved")` counts down to a death."""
 
     def __init__(self, seen: Counter[str], died: Counter[str]) -> None:
         self.seen, self.died = seen, died
+        self.count = 0  # of all that were passed
         self._left = 0
 
     def arm(self, passes: int) -> None:
@@ -23,6 +24,7 @@ class Boundaries:
     def passed(self, name: str) -> None:
         """Raise SimulatedCrash when the countdown ends here."""
         self.seen[name] += 1
+        self.count += 1
         if self._left:
             self._left -= 1
             if not self._left:

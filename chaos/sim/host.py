@@ -2,30 +2,41 @@
 
     host = Host(world, "m1", number); host.start(); host.crash(); host.pause(); host.resume(); host.stop()
 
+A host that comes back without its log, or without its state, does not serve until the others have helped (hands.py).
+
 Everything that the process does runs through `Process.run`: nothing when it is dead, later when it is paused. What it
 wakes for itself (`call_soon`) happens `SOON_SECONDS` later, so that what arrives together shares a turn, as in a loop.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
 from chaos.sim.boundary import Boundaries, SimulatedCrash
 from chaos.sim.clock import HostClock
-from chaos.sim.disk import DiskError, SimulatedDisk
+from chaos.sim.disk import SimulatedDisk, Speed
+from chaos.sim.files import SimulatedFiles
 from chaos.sim.heap import Timer
 from chaos.sim.peers import MemorySnapshots, PeerPort
-from chaos.sim.watched import WatchedState, watch_core
+from chaos.sim.watched import Kept, LogForgot, WatchedLog, WatchedState, watch_core
 from kvstore.api import ApiLimits, Services
+from kvstore.member import rescue
 from kvstore.member.config import MemberConfig
 from kvstore.member.member import Member
+from kvstore.member.rejoin import term_at
 from kvstore.mvcc import layout
 from kvstore.mvcc.state import StateMachine
+from kvstore.raft.types import Persist, Restored, SnapshotMark
+from kvstore.storage.data_dir import Identity
+from kvstore.storage.file_log import FileLog
 from kvstore.storage.memory import MemoryStore
 from kvstore.storage.port import StoreFull
-from kvstore.storage.raft_log import TABLES, RaftLog
+from kvstore.storage.raft_log import CorruptLog, StateTooOld
 
 if TYPE_CHECKING:
     from chaos.sim.store import StoreWorld
@@ -34,6 +45,9 @@ __all__ = ["Host", "Process"]
 
 SOON_SECONDS = 0.00002
 LEASE_CHECKPOINT_SECONDS = 1.0  # so that short leases have some
+SEGMENT_BYTES = 16 << 10  # small, so that many begin and end
+RESTART_SECONDS = 1.0  # until whoever runs it starts it again
+FOLDER = Path("/log")
 CATCH_UP_SECONDS = 0.001  # as kvstore.member.driver: a process that was held up reads its sockets before it ticks
 
 
@@ -49,14 +63,15 @@ class Process:
         self._is_woken = False
         self._is_catching_up = False
         seed = host.random.random()
-        self.boundaries = Boundaries(world.boundaries_seen, world.boundaries_died)
-        self.disk = SimulatedDisk(self.heap, Random(seed), self.run, self.boundaries)
+        self.boundaries = host.boundaries
+        self.disk = SimulatedDisk(self.heap, Random(seed), self.run, self.boundaries, host.speed)
         self.snapshots = MemorySnapshots()
         self.peers = PeerPort(world, self)
-        self.state = WatchedState(StateMachine(host.state_store), self.boundaries)
+        self.state = WatchedState(StateMachine(host.state_store), self.boundaries, lambda: host.files.has_room)
         config = host.config()
-        self.member = Member(config, RaftLog(host.log_store), self.state, self.peers, self.disk, self.snapshots,
-                             Random(seed + 1), self.wake)
+        self.log = FileLog(FOLDER, segment_bytes=SEGMENT_BYTES, files=host.files)
+        log = WatchedLog(self.log, host.kept, host.name, partial(world.invariants.persisted, config.member_id))
+        self.member = Member(config, log, self.state, self.peers, self.disk, self.snapshots, Random(seed + 1), self.wake)
         watch_core(self.member, world.invariants)
         self.member.changes.on_removed = host.on_removed
         limits = ApiLimits(max_learners=config.max_learners, lease_checkpoint_interval_seconds=LEASE_CHECKPOINT_SECONDS)
@@ -64,7 +79,7 @@ class Process:
             self.member, self.state.machine, limits, Random(seed + 2), self,
             secrets=Random(seed + 3), wall_clock=host.clock.wall,
         )
-        self.routes = self.services.routes()
+        self.routes = {**self.services.routes(), **rescue.routes(lambda: self.member)}
         self.state.machine.on_turn(lambda turn: world.on_turn(host, turn))
         self._next_tick = self.time() + config.tick_seconds
         self._tick_seconds = config.tick_seconds
@@ -95,7 +110,7 @@ class Process:
             callback()
         except SimulatedCrash as death:
             self.host.crash(f"at a boundary: {death}")
-        except (DiskError, StoreFull) as error:
+        except (OSError, StoreFull) as error:
             self.host.crash(f"stopped by its disk: {error}")
 
     def release(self) -> None:
@@ -130,51 +145,91 @@ class Process:
 
 
 class Host:
-    """What outlives a process: the disks, the clock, the name. `process` is None while nothing runs."""
+    """What outlives a process: the disks, the clock, the name. `process` is None while nothing runs.
+
+    `is_away`: whoever mends it starts it. `is_doubtful`: its disk has lost something, and it is not known to be whole again.
+    """
 
     def __init__(self, world: StoreWorld, name: str, initial_cluster: tuple[tuple[str, str], ...]) -> None:
         self.world, self.name = world, name
         self.random = world.random_for(name)
         self.clock = HostClock(lambda: world.heap.now)
-        self.log_store = MemoryStore(TABLES)
+        self.boundaries = Boundaries(world.boundaries_seen, world.boundaries_died)
+        self.speed, self.kept = Speed(), Kept()
+        self.files = SimulatedFiles(world.random_for(f"{name}/files"), self.boundaries)
         self.state_store = MemoryStore(layout.TABLES)
         self.process: Process | None = None
-        self.is_paused = self.is_removed = False
-        self.lives = 0
+        self.is_paused = self.is_removed = self.is_away = self.is_doubtful = False
+        self.lives = self._doubtful_life = 0
+        self.options = world.swarm.member_options
+        self.identity: Identity | None = None
+        self.founding_table = b""
         self._initial_cluster = initial_cluster
+        self.url = dict(initial_cluster)[name]
 
     def config(self) -> MemberConfig:
         """What the process is told at its start."""
-        url = dict(self._initial_cluster)[self.name]
         return MemberConfig(
             name=self.name,
             initial_cluster=self._initial_cluster,
-            initial_advertise_peer_urls=(url,),
-            **self.world.swarm.member_options,  # type: ignore[arg-type]
+            initial_advertise_peer_urls=(self.url,),
+            identity=self.identity,
+            founding_table=self.founding_table,
+            **self.options,  # type: ignore[arg-type]
         )
+
+    @property
+    def member_id(self) -> int:
+        """Of the process that runs or would."""
+        return self.config().member_id
 
     @property
     def is_up(self) -> bool:
         """Whether a process runs and is not paused."""
         return self.process is not None and not self.is_paused
 
+    @property
+    def may_start(self) -> bool:
+        """Whether whoever finds it dead is to start it."""
+        return self.process is None and not self.is_removed and not self.is_away
+
     def start(self) -> None:
-        """Begin a life with what the disks hold."""
+        """Begin a life with what the disks hold. Raises LogForgot where nothing explains what they lack."""
         assert self.process is None
         self.lives += 1
         self.world.note(self.name, "started", self.lives)
-        self.process = Process(self)
-        self.world.by_id[self.process.member.member_id] = self
+        try:
+            self.process = Process(self)
+        except SimulatedCrash as death:
+            self._fail(f"at a boundary: {death}")
+        except (OSError, StoreFull) as error:
+            self._fail(f"stopped by its disk: {error}")
+        except CorruptLog as error:
+            if not self.is_doubtful:
+                raise LogForgot(f"{self.name} refuses its own log: {error}") from error
+            self._fail(f"does not serve: {type(error).__name__} {error}")
+            self.world.hands.mend(self, error)
+        else:
+            self.world.by_id[self.process.member.member_id] = self
+
+    def _fail(self, why: str) -> None:
+        """The start ends before there is a process."""
+        self.world.note(self.name, "failed to start", why)
+        self._cut_power()
+        self.world.heap.after(RESTART_SECONDS, lambda: self.start() if self.may_start else None)
 
     def crash(self, why: str) -> None:
-        """The process ends here; what it had not made durable is lost, and nobody is told."""
+        """The process ends here; what it had not made durable may be lost, and nobody is told."""
         process, self.process = self.process, None
         if process is None:
             return
         process.is_alive = False
         self.is_paused = False
         self.world.note(self.name, "crashed", why)
-        self.log_store.crash()
+        self._cut_power()
+
+    def _cut_power(self) -> None:
+        self.files.crash()
         self.state_store.crash()
 
     def stop(self) -> None:
@@ -182,13 +237,13 @@ class Host:
         process = self.process
         if process is None or self.is_paused:
             return
-        process.boundaries.arm(0)  # this end is the orderly one
+        self.boundaries.arm(0)  # this end is the orderly one
         process.services.stop()
         process.member.stop()
+        process.log.close()
         process.is_alive, self.process = False, None
         self.world.note(self.name, "stopped")
-        self.log_store.crash()
-        self.state_store.crash()
+        self._cut_power()
 
     def pause(self) -> None:
         """SIGSTOP: packets and time wait."""
@@ -203,11 +258,55 @@ class Host:
             self.world.note(self.name, "resumed")
             self.process.release()
 
-    def wipe(self) -> None:
-        """The disks are lost, and new ones are empty."""
+    # What a disk loses -----------------------------------------------------------------------------------------------
+
+    def rot(self) -> str | None:
+        """Flip a bit of the log on the disk; tell where."""
+        where = self.files.rot(FOLDER)
+        if where is not None:
+            self.doubt()
+        return where
+
+    def doubt(self) -> None:
+        """Its disk is not to be relied on from now on."""
+        self.is_doubtful, self._doubtful_life = True, self.lives
+
+    def look(self) -> None:
+        """A later life that votes has a whole log and a whole state: believe in it again."""
+        leader = self.world.leader()
+        if self.process is None or self.lives == self._doubtful_life or leader is None or leader.process is None:
+            return
+        raft = leader.process.member.raft
+        if raft.log.configuration_at(raft.log.committed).is_voter(self.process.member.member_id):
+            self.is_doubtful = False
+
+    def lose_state(self) -> None:
+        """The state's disk is replaced by an empty one."""
         assert self.process is None
-        self.log_store, self.state_store = MemoryStore(TABLES), MemoryStore(layout.TABLES)
-        self.world.note(self.name, "wiped")
+        self.doubt()
+        self.state_store = MemoryStore(layout.TABLES)
+
+    def put_state(self, chunks: list[bytes], mark: SnapshotMark, membership: bytes, restored: Restored) -> None:
+        """As kvstore.member.rejoin does: another's state under our log, or in the place of both."""
+        if term_at(restored, mark.index) != mark.term:
+            log = FileLog(FOLDER, segment_bytes=SEGMENT_BYTES, files=self.files)
+            with contextlib.suppress(StateTooOld):
+                log.load(0)
+            log.begin_install(mark, membership)
+            log.close()
+            self.kept.saved(Persist(0, None, (), mark))
+        StateMachine(self.state_store).restore(chunks)
+        self.state_store.close()
+
+    def begin_anew(self, identity: Identity, founding_table: bytes) -> None:
+        """Empty disks, another id."""
+        assert self.process is None
+        self.files.wipe()
+        self.kept = Kept()
+        self.state_store = MemoryStore(layout.TABLES)
+        self.identity, self.founding_table = identity, founding_table
+        self.is_removed = False
+        self.world.note(self.name, "begins anew", f"{identity.member_id:x}")
 
     def on_removed(self) -> None:
         """The cluster does without this member: its process ends and stays away."""

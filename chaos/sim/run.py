@@ -10,7 +10,7 @@ from functools import partial
 
 from chaos.checkers import CHECKERS, lease, watch
 from chaos.history import Outcome
-from chaos.sim.nemesis import FASTEST_CLOCK
+from chaos.sim.faults.clocks import FASTEST_CLOCK
 from chaos.sim.store import BROKEN, StoreWorld
 
 __all__ = ["Options", "Report", "simulate", "simulate_many"]
@@ -26,6 +26,7 @@ class Options:
     seconds: float = 60.0
     members: int = 0
     faults: tuple[str, ...] | None = None
+    only: tuple[int, ...] | None = None  # numbers of the schedule; None: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,12 @@ class Report:
 
 def simulate(seed: int, options: Options, show: Callable[[str], None] | None = None) -> Report:
     """Play one seed to its end and judge it; `show` gets each line of the trace."""
-    world = StoreWorld(seed, members=options.members, faults=options.faults, show=show)
+    world = StoreWorld(
+        seed, options.seconds, members=options.members, faults=options.faults, only=options.only, show=show
+    )
     violations: dict[str, list[str]] = {"invariants": []}
     try:
-        world.run(options.seconds)
+        world.run()
     except BROKEN as broken:
         violations["invariants"].append(f"{type(broken).__name__}: {broken}")
     else:

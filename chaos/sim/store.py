@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from random import Random
 
 from chaos.history import Logged, Operation
 from chaos.leasing import LeaseRecord
 from chaos.sim.calls import Caller
+from chaos.sim.hands import Hands
 from chaos.sim.heap import Heap
 from chaos.sim.host import Host
 from chaos.sim.nemesis import Nemesis
 from chaos.sim.network import Network
-from chaos.sim.swarm import Swarm, draw_swarm
+from chaos.sim.swarm import Swarm, draw_schedule, draw_swarm
 from chaos.sim.trace import Trace
 from chaos.sim.workloads import Worker
 from chaos.sim.workloads.lease import Holder
@@ -31,6 +32,7 @@ __all__ = ["Recovery", "StoreWorld"]
 
 FIRST_LEADER_SECONDS = 30.0
 LIVENESS_SECONDS = 30.0
+MENDING_SECONDS = 60.0  # until all members run, vote, and have room
 SETTLE_SECONDS = 3.0
 PROBE_SECONDS = 0.05
 LEASES_END_SECONDS = 15.0  # the longest TTL twice, and an election
@@ -52,17 +54,17 @@ class Recovery:
 
 
 class StoreWorld:
-    """One seed's world. `run(safety_seconds)` plays it to its end; then the history, the log and the verdicts are there."""
+    """One seed's world. `run()` plays it to its end; then the history, the log and the verdicts are there."""
 
     def __init__(
-        self, seed: int, *, members: int = 0, faults: tuple[str, ...] | None = None, show: Callable[[str], None] | None = None
+        self, seed: int, safety_seconds: float, *, members: int = 0, faults: tuple[str, ...] | None = None,
+        only: Collection[int] | None = None, show: Callable[[str], None] | None = None,
     ) -> None:
-        self.seed = seed
+        self.seed, self.safety_seconds = seed, safety_seconds
         self.heap = Heap()
         self.trace = Trace(show)
         self.swarm: Swarm = draw_swarm(self.random_for("swarm"), members=members, faults=faults)
         self.network = Network(self.heap, self.trace, self.random_for("network"))
-        self.nemesis_random = self.random_for("nemesis")
         self.invariants = Invariants()
         self.boundaries_seen: Counter[str] = Counter()
         self.boundaries_died: Counter[str] = Counter()
@@ -81,12 +83,13 @@ class StoreWorld:
         urls = tuple((name, f"http://{name}:2380") for name in self.names)
         self.hosts = [Host(self, name, urls) for name in self.names]
         self.operator = Caller(self, "operator")
+        self.hands = Hands(self)
         self.clients = [RegisterClient(self, number) for number in range(self.swarm.clients)]
         self.others: list[Worker] = [
             *(Watching(self, number) for number in range(self.swarm.watchers)),
             *(Holder(self, number) for number in range(self.swarm.holders)),
         ]
-        self.nemesis = Nemesis(self)
+        self.nemesis = Nemesis(self, draw_schedule(self.random_for("nemesis"), self.swarm, safety_seconds), only)
 
     def random_for(self, name: str) -> Random:
         """A generator of its own for each who draws: a new draw in one place moves no other."""
@@ -147,7 +150,7 @@ class StoreWorld:
 
     # Phases ------------------------------------------------------------------------------------------------------------
 
-    def run(self, safety_seconds: float) -> None:
+    def run(self) -> None:
         """Play it. Raises InvariantBroken or ReplicasDiffer at the step that broke one."""
         for host in self.hosts:
             host.start()
@@ -157,9 +160,9 @@ class StoreWorld:
         for worker in self.others:
             worker.start()
         self.nemesis.begin()
-        self.heap.run_until(self.heap.now + safety_seconds)
+        self.heap.run_until(self.heap.now + self.safety_seconds)
         self.nemesis.end()
-        self.heap.run_until(self.heap.now + LIVENESS_SECONDS, lambda: not self._is_short_of_room())
+        self.heap.run_until(self.heap.now + MENDING_SECONDS, self._is_mended)
         self.recovery = self._recover()
         for client in self.clients:
             client.stop()
@@ -171,13 +174,14 @@ class StoreWorld:
             self.heap.run_until(self.heap.now + LEASES_END_SECONDS)
         self.heap.run_until(self.heap.now + SETTLE_SECONDS)
 
-    def _is_short_of_room(self) -> bool:
+    def _is_mended(self) -> bool:
         """A member that found no room has the whole cluster refuse writes until it has seen that there is room again."""
-        return any(host.process is None or host.process.state.machine.alarms for host in self.hosts)
+        has_room = all(host.process is not None and not host.process.state.machine.alarms for host in self.hosts)
+        return has_room and self.hands.is_whole()
 
     def _recover(self) -> Recovery:
         """Cut a random majority off from the rest, and time the first write through each of it."""
-        random, count = self.nemesis_random, len(self.hosts)
+        random, count = self.random_for("core"), len(self.hosts)
         core = sorted(random.sample(self.names, random.randrange(count // 2 + 1, count + 1)))
         self.network.separate(core, set(self.names) - set(core))
         began = self.heap.now

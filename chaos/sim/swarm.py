@@ -7,14 +7,15 @@ another's effect.
 from dataclasses import dataclass, field
 from random import Random
 
-__all__ = ["FAULT_NAMES", "Swarm", "draw_swarm"]
+__all__ = ["FAULT_NAMES", "Planned", "Swarm", "draw_member_options", "draw_schedule", "draw_swarm"]
 
 FAULT_NAMES = (
-    "crash", "crash at a boundary", "crash of all", "stop", "pause", "pause of the leader",
+    "crash", "crash at a boundary", "crash of all", "stop", "upgrade", "pause", "pause of the leader",
     "isolate", "isolate the leader", "halves", "one way", "bridge", "ring", "flapping",
     "loss", "duplication", "reordering", "delay",
-    "slow disk", "stalled disk", "disk error", "full disk", "clock rate", "clock jump",
-    "leader transfer", "compaction", "defragment",
+    "slow disk", "stalled disk", "disk error", "full disk", "bit rot", "lost state",
+    "clock rate", "clock jump", "clock strobe",
+    "leader transfer", "compaction", "defragment", "replacement", "stray learner",
 )
 FAULT_SHARE = 0.5  # of the faults that a seed uses
 
@@ -35,9 +36,18 @@ class Swarm:
     member_options: dict[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One fault of a schedule: `number` names its place, so that the same schedule without some others is the same."""
+
+    number: int
+    at: float  # seconds after the beginning of the faults
+    name: str
+    seconds: float  # until it is healed
+
+
 def draw_swarm(random: Random, *, members: int = 0, faults: tuple[str, ...] | None = None) -> Swarm:
     """Draw a configuration; `members` and `faults` can be given."""
-    snapshot_count = random.choice((20, 100, 1000))
     drawn = tuple(name for name in FAULT_NAMES if random.random() < FAULT_SHARE)
     return Swarm(
         members=members or random.choice((3, 3, 3, 5)),
@@ -49,9 +59,26 @@ def draw_swarm(random: Random, *, members: int = 0, faults: tuple[str, ...] | No
         interval_seconds=random.choice((0.5, 2.0, 6.0)),
         fault_seconds=random.choice((0.3, 1.5, 5.0)),
         faults=drawn if faults is None else faults,
-        member_options={
-            "snapshot_count": snapshot_count,
-            "snapshot_catchup_entries": snapshot_count // 4,
-            "backend_batch_interval_milliseconds": random.choice((100, 500, 2000)),
-        },
+        member_options=draw_member_options(random),
     )
+
+
+def draw_member_options(random: Random) -> dict[str, object]:
+    """How one member is configured; members may differ."""
+    snapshot_count = random.choice((20, 100, 1000))
+    return {
+        "snapshot_count": snapshot_count,
+        "snapshot_catchup_entries": snapshot_count // 4,
+        "backend_batch_interval_milliseconds": random.choice((100, 500, 2000)),
+    }
+
+
+def draw_schedule(random: Random, swarm: Swarm, seconds: float) -> tuple[Planned, ...]:
+    """All that goes wrong in so many seconds."""
+    found: list[Planned] = []
+    now = random.expovariate(1 / swarm.interval_seconds)
+    while now < seconds and swarm.faults:
+        fault_seconds = random.expovariate(1 / swarm.fault_seconds)
+        found.append(Planned(len(found) + 1, round(now, 6), random.choice(swarm.faults), round(fault_seconds, 6)))
+        now += random.expovariate(1 / swarm.interval_seconds)
+    return tuple(found)

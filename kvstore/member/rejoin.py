@@ -36,7 +36,7 @@ from kvstore.storage.port import DamagedStore, StoreFull
 from kvstore.storage.raft_log import CorruptLog, DamagedLog, StateTooOld
 from kvstore.storage.snapshots import BadSnapshot
 
-__all__ = ["Recovery"]
+__all__ = ["Recovery", "term_at"]
 
 logger = logging.getLogger("kvstore.member")
 
@@ -148,7 +148,7 @@ class Recovery:
         spool = SpooledSnapshots(self._directory.incoming_path)
         try:
             mark, membership = await self._ask_until_done(lambda url: self._receive(url, restored, identity, spool))
-            if _term_at(restored, mark.index) != mark.term:  # what follows there in our log was never committed, or nothing does
+            if term_at(restored, mark.index) != mark.term:  # what follows there in our log was never committed, or nothing does
                 with closing(FileLog(self._directory.log_path)) as log:
                     try:
                         log.load(0)
@@ -194,7 +194,7 @@ class Recovery:
         return Channel(url, context, connect_timeout_seconds=ASK_TIMEOUT_SECONDS)
 
 
-def _term_at(restored: Restored, index: int) -> int | None:
+def term_at(restored: Restored, index: int) -> int | None:
     """The term of an entry of our log; None: it is not there."""
     mark = restored.snapshot
     if index == mark.index:

@@ -7,10 +7,11 @@ import pytest
 
 from chaos.sim.boundary import Boundaries, SimulatedCrash
 from chaos.sim.clock import HostClock
-from chaos.sim.disk import DiskError, SimulatedDisk
+from chaos.sim.disk import SimulatedDisk, Speed
 from chaos.sim.heap import Heap
 from chaos.sim.network import Network, Weather
 from chaos.sim.trace import Trace
+from kvstore.storage.port import StoreFull
 
 
 def test_what_is_due_at_the_same_time_happens_in_the_order_in_which_it_was_asked_for() -> None:
@@ -101,17 +102,24 @@ def test_a_cut_link_carries_nothing_not_even_what_was_under_way() -> None:
     assert seen == ["the other way"]
 
 
-def test_a_disk_works_in_order_and_fails_as_it_is_told() -> None:
+def disk_on(heap: Heap) -> SimulatedDisk:
+    return SimulatedDisk(heap, Random(1), lambda callback: callback(), Boundaries(Counter(), Counter()), Speed())
+
+
+def test_a_disk_works_in_order_and_what_fails_fails_in_its_turn() -> None:
     heap, seen = Heap(), list[str]()
-    disk = SimulatedDisk(heap, Random(1), lambda callback: callback(), Boundaries(Counter(), Counter()))
+    disk = disk_on(heap)
     for name in "ab":
         disk.submit(lambda name=name: seen.append(f"{name} saved"),  # type: ignore[misc]
                     lambda name=name: seen.append(f"{name} told"))  # type: ignore[misc]
     heap.run_until(1.0)
     assert seen == ["a saved", "a told", "b saved", "b told"]
-    disk.error_number = 5
-    disk.submit(lambda: seen.append("never"), lambda: seen.append("never"))
-    with pytest.raises(DiskError):
+
+    def fail() -> None:
+        raise OSError(5, "simulated")
+
+    disk.submit(fail, lambda: seen.append("never"))
+    with pytest.raises(OSError, match="simulated"):
         heap.run_until(2.0)
     assert "never" not in seen
 
@@ -125,16 +133,21 @@ def test_a_trace_differs_where_one_event_differs() -> None:
 
 
 def test_work_that_finds_no_room_waits_for_it_and_all_later_work_behind_it() -> None:
-    heap, seen = Heap(), list[str]()
-    disk = SimulatedDisk(heap, Random(1), lambda callback: callback(), Boundaries(Counter(), Counter()))
-    disk.has_room = False
+    heap, seen, has_room = Heap(), list[str](), False
+    disk = disk_on(heap)
+
+    def work(name: str) -> None:
+        if not has_room:
+            raise StoreFull("simulated")
+        seen.append(name)
+
     for name in "ab":
-        disk.submit(lambda name=name: seen.append(name), lambda: None)  # type: ignore[misc]
+        disk.submit(lambda name=name: work(name), lambda: None)  # type: ignore[misc]
     heap.run_until(5.0)
     assert seen == []
     assert disk.is_full
     assert not disk.drain()
-    disk.has_room = True
+    has_room = True
     heap.run_until(6.0)
     assert seen == ["a", "b"]
     assert not disk.is_full

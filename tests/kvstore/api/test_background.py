@@ -10,7 +10,7 @@ from kvstore.api import ApiLimits, CorruptionOptions, Retention, parse_retention
 from kvstore.api.compactor import AutoCompactor
 from kvstore.api.corruption import CorruptionCheck
 from kvstore.api.slices import Slices, Steps
-from kvstore.mvcc import commands
+from kvstore.mvcc import alarms, commands
 from kvstore.mvcc.ranges import Found
 from kvstore.pb import rpc_pb2 as rpc
 from kvstore.rpc import Code, RpcError
@@ -149,6 +149,18 @@ async def test_an_alarm_raised_by_hand_stays(served: FakeServer) -> None:
     assert await alarms_of(served) == [(MEMBER_ID, rpc.NOSPACE)]
     with pytest.raises(RpcError, match="database space exceeded"):
         await call(served.channel, "KV/Put", rpc.PutRequest(key=b"a"))
+
+
+async def test_the_alarm_of_a_member_that_is_gone_is_taken_back(served: FakeServer) -> None:
+    """Seed 5 of the simulator: a member on a full disk was replaced, and nobody could write any more."""
+    change = alarms.encode_change(
+        rpc.AlarmRequest(action=rpc.AlarmRequest.ACTIVATE, memberID=99, alarm=rpc.NOSPACE), by_server=True
+    )
+    served.state.apply(served.state.applied_index + 1, 3, commands.ALARM + change)
+    assert await alarms_of(served) == [(99, rpc.NOSPACE)]
+    served.services.space.check()
+    await settled()
+    assert await alarms_of(served) == []
 
 
 async def test_downgrades_are_validated_started_and_ended(served: FakeServer) -> None:
