@@ -18,12 +18,12 @@ import click
 from kvstore import compiled
 from kvstore.api import CorruptionOptions, VisitorRules, parse_retention
 from kvstore.config_file import read_config_file
-from kvstore.flags import ALIASES, BOOLEANS, OWN_FLAGS, REFUSED_FLAGS, SERVER_FLAGS, WITHOUT_EFFECT
+from kvstore.flags import ALIASES, BOOLEANS, OWN_FLAGS, REFUSED_FLAGS, SERVER_BOOLEANS, SERVER_FLAGS, WITHOUT_EFFECT
 from kvstore.member.config import MemberConfig
 from kvstore.server import ServerOptions, run
 from kvstore.storage.data_dir import DataDirectoryInUse, MemberRemoved, WrongDataDirectory
 from kvstore.storage.raft_log import CorruptLog
-from kvstore.tls import TlsLimits
+from kvstore.tls import AllowedNames, AutoTls, TlsLimits
 
 __all__ = ["member"]
 
@@ -47,7 +47,7 @@ logger = logging.getLogger("kvstore.command")
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     for flag, text in reversed((OWN_FLAGS | SERVER_FLAGS).items()):
-        is_boolean = flag in BOOLEANS or flag == "experimental-initial-corrupt-check"
+        is_boolean = flag in BOOLEANS or flag in SERVER_BOOLEANS
         extra: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if is_boolean else {}
         variable = "ETCD_" + flag.replace("-", "_").upper()
         command = click.option(f"--{flag}", flag.replace("-", "_"), help=text, envvar=variable, **extra)(command)
@@ -98,12 +98,7 @@ def member(context: click.Context, /, **given: str | None) -> None:
             ),
             corruption=_corruption(flags),
             visitors=VisitorRules(_names(flags.pop("cors", "*")), _names(flags.pop("host-whitelist", "*"))),
-            tls=TlsLimits(
-                flags.pop("tls-min-version", ""),
-                tuple(name.strip() for name in flags.pop("cipher-suites", "").split(",") if name.strip()),
-                flags.pop("client-crl-file", ""),
-                flags.pop("peer-crl-file", ""),
-            ),
+            tls=_tls(flags),
         )
         config = _config(flags)
         _loop_runner()(_main(config, options))
@@ -111,8 +106,38 @@ def member(context: click.Context, /, **given: str | None) -> None:
         raise click.ClickException(str(error)) from error
 
 
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def _names(text: str) -> frozenset[str]:
-    return frozenset(name.strip() for name in text.split(",") if name.strip())
+    return frozenset(_listed(text))
+
+
+def _tls(flags: dict[str, str]) -> TlsLimits:
+    common_names, hosts = (_listed(flags.pop(f"peer-cert-allowed-{what}", "")) for what in ("cn", "hostname"))
+    if common_names and hosts:
+        raise ValueError(
+            "AllowedCN and AllowedHostname are mutually exclusive "
+            f"(cn={','.join(common_names)!r}, hostname={','.join(hosts)!r})"
+        )
+    return TlsLimits(
+        flags.pop("tls-min-version", ""),
+        _listed(flags.pop("cipher-suites", "")),
+        flags.pop("client-crl-file", ""),
+        flags.pop("peer-crl-file", ""),
+        AllowedNames(hosts=_listed(flags.pop("client-cert-allowed-hostname", ""))),
+        AllowedNames(common_names, hosts),
+        AutoTls(
+            _is_true(flags.pop("auto-tls", "")),
+            _is_true(flags.pop("peer-auto-tls", "")),
+            int(flags.pop("self-signed-cert-validity", "1")),
+        ),
+    )
+
+
+def _is_true(text: str) -> bool:
+    return text.lower() in ("true", "1")
 
 
 def _lease_checkpoints(flags: dict[str, str]) -> float:
@@ -127,7 +152,7 @@ def _corruption(flags: dict[str, str]) -> CorruptionOptions:
     gates = flags.pop("feature-gates", "").replace(" ", "").lower().split(",")
     return CorruptionOptions(
         corrupt_check_seconds=_duration(flags.pop("corrupt-check-time", interval)),
-        initial_corrupt_check=at_start.lower() in ("true", "1") or "initialcorruptcheck=true" in gates,
+        initial_corrupt_check=_is_true(at_start) or "initialcorruptcheck=true" in gates,
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-__all__ = ["ALIASES", "BOOLEANS", "OWN_FLAGS", "REFUSED_FLAGS", "SERVER_FLAGS", "WITHOUT_EFFECT"]
+__all__ = ["ALIASES", "BOOLEANS", "OWN_FLAGS", "REFUSED_FLAGS", "SERVER_BOOLEANS", "SERVER_FLAGS", "WITHOUT_EFFECT"]
 
 OWN_FLAGS = {
     "name": "name of this member",
@@ -56,6 +56,12 @@ SERVER_FLAGS = {
     "cipher-suites": "of TLS 1.2, by Go's names",
     "client-crl-file": "list of clients' certificates that --trusted-ca-file has revoked (PEM)",
     "peer-crl-file": "list of members' certificates that --peer-trusted-ca-file has revoked (PEM)",
+    "auto-tls": "make the certificate shown to clients, and keep it in fixtures/client of the data directory",
+    "peer-auto-tls": "make the certificate shown to members, and keep it in fixtures/peer; members do not check one another's",
+    "self-signed-cert-validity": "years that a certificate made so is good for",
+    "client-cert-allowed-hostname": "hosts one of which a client's certificate must be valid for, separated by commas",
+    "peer-cert-allowed-hostname": "hosts one of which a member's certificate must be valid for, separated by commas",
+    "peer-cert-allowed-cn": "common names one of which a member's certificate must have, separated by commas",
     "cors": "origins whose pages may ask (HTTP), separated by commas; *: all",
     "host-whitelist": "names that a request over plain HTTP may call us by, separated by commas; * or nothing: all",
     "config-file": "YAML with settings named as the flags; no other flag and no variable counts then",
@@ -127,7 +133,6 @@ WITHOUT_EFFECT: Final = {
     "proxy-read-timeout": "there is no proxy",
     "proxy-refresh-interval": "there is no proxy",
     "proxy-write-timeout": "there is no proxy",
-    "self-signed-cert-validity": "certificates are not made here",
     "client-cert-file": "members connect to members with --peer-cert-file",
     "client-key-file": "members connect to members with --peer-key-file",
     "experimental-enable-distributed-tracing": _TRACING,
@@ -143,11 +148,6 @@ WITHOUT_EFFECT: Final = {
 }
 # what would be less than asked for if it were taken without effect; empty, false and off are fine
 REFUSED_FLAGS = {
-    "auto-tls": "make certificates and give --cert-file and --key-file",
-    "peer-auto-tls": "make certificates and give --peer-cert-file and --peer-key-file",
-    "peer-cert-allowed-cn": "give the members an authority of their own",
-    "peer-cert-allowed-hostname": "give the members an authority of their own",
-    "client-cert-allowed-hostname": "give the clients an authority of their own",
     "peer-client-cert-file": "give --peer-cert-file a certificate that serves both ways",
     "peer-client-key-file": "give --peer-cert-file a certificate that serves both ways",
     "listen-client-http-urls": "one port serves gRPC and HTTP: give its address to --listen-client-urls",
@@ -163,3 +163,4 @@ REFUSED_FLAGS = {
 }
 BOOLEANS = {"client-cert-auth", "peer-client-cert-auth", "strict-reconfig-check", "force-new-cluster", "enable-lease-checkpoint",
             "experimental-enable-lease-checkpoint"}  # fmt: skip
+SERVER_BOOLEANS = {"experimental-initial-corrupt-check", "auto-tls", "peer-auto-tls"}

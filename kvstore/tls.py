@@ -11,15 +11,18 @@ they began with. A new authority is added to those that are trusted; one that is
 
 import logging
 import ssl
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from kvstore.certificates import AllowedNames, self_signed
 from kvstore.member.config import MemberConfig
 
-__all__ = ["MemberTls", "Reloader", "TlsFiles", "TlsLimits"]
+__all__ = ["AllowedNames", "AutoTls", "MemberTls", "Reloader", "TlsFiles", "TlsLimits"]
 
 logger = logging.getLogger("kvstore.tls")
 
@@ -37,13 +40,27 @@ class Timer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class AutoTls:
+    """etcd's --auto-tls, --peer-auto-tls and --self-signed-cert-validity: encrypted, but nobody proves who he is."""
+
+    for_clients: bool = False
+    for_peers: bool = False
+    validity_years: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class TlsLimits:
-    """etcd's --tls-min-version ("TLS1.2", "TLS1.3"), --cipher-suites (Go's names; they concern TLS 1.2 alone), --*-crl-file."""
+    """etcd's --tls-min-version ("TLS1.2", "TLS1.3"), --cipher-suites (Go's names; they concern TLS 1.2 alone), --*-crl-file,
+    and the names that certificates must have.
+    """
 
     min_version: str = ""
     cipher_suites: tuple[str, ...] = ()
     client_crl_file: str = ""  # PEM lists of revoked certificates, each signed by the authority of its side
     peer_crl_file: str = ""
+    client_names: AllowedNames = field(default_factory=AllowedNames)
+    peer_names: AllowedNames = field(default_factory=AllowedNames)
+    auto: AutoTls = field(default_factory=AutoTls)
 
     def set(self, context: ssl.SSLContext) -> None:
         """Have `context` keep to them. Raises ValueError for names that there are not."""
@@ -79,6 +96,8 @@ class TlsFiles:
     client_cert_auth: bool = False
     limits: TlsLimits = TlsLimits()
     crl_file: str = ""
+    names_allowed: AllowedNames = field(default_factory=AllowedNames)
+    is_self_signed: bool = False  # then nobody asks who the other is
 
     def server_context(self) -> ssl.SSLContext | None:
         """Return the context of a listener, None without a certificate. Raises ValueError for half a pair."""
@@ -89,6 +108,7 @@ class TlsFiles:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.limits.set(context)
+        self.names_allowed.set(context)
         self._load(context)
         if self.client_cert_auth or self.trusted_ca_file:
             context.verify_mode = ssl.CERT_REQUIRED
@@ -103,14 +123,20 @@ class TlsFiles:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.limits.set(context)
+        self.names_allowed.set(context)
         self._load(context)
-        if not self.trusted_ca_file:
+        if self.is_self_signed:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        elif not self.trusted_ca_file:
             context.load_default_certs(ssl.Purpose.SERVER_AUTH)
         return context
 
     def _check_pair(self) -> None:
         if self.crl_file and not self.trusted_ca_file:
             raise ValueError(f"{self.crl_file} says what an authority has revoked, but there is no authority")
+        if (self.names_allowed != AllowedNames()) and not self.trusted_ca_file and not self.client_cert_auth:
+            raise ValueError("certificates must have certain names, but nobody has to show one: give the authority, too")
         if bool(self.cert_file) != bool(self.key_file):
             missing = "key" if self.cert_file else "certificate"
             raise ValueError(f"{self.cert_file or self.key_file} comes without its {missing}")
@@ -167,7 +193,11 @@ class MemberTls:
     """
 
     def __init__(
-        self, config: MemberConfig, later: Callable[[float, Callable[[], None]], Timer], limits: TlsLimits | None = None
+        self,
+        config: MemberConfig,
+        later: Callable[[float, Callable[[], None]], Timer],
+        limits: TlsLimits | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         limits = limits or TlsLimits()
         limits.set(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))  # a mistake is told where nobody speaks TLS, too
@@ -178,6 +208,7 @@ class MemberTls:
             config.client_cert_auth,
             limits,
             limits.client_crl_file,
+            limits.client_names,
         )
         for_peers = TlsFiles(
             config.peer_cert_file,
@@ -186,7 +217,15 @@ class MemberTls:
             config.peer_client_cert_auth,
             limits,
             limits.peer_crl_file,
+            limits.peer_names,
         )
+        now = datetime.fromtimestamp(wall_clock(), UTC)
+        fixtures = config.data_dir / "fixtures"
+        if limits.auto.for_clients:
+            for_clients = _automatic(for_clients, fixtures / "client", config.listen_client_urls, now)
+        if limits.auto.for_peers:
+            for_peers = _automatic(for_peers, fixtures / "peer", config.listen_peer_urls, now)
+
         self.clients = for_clients.server_context()
         self.peers = for_peers.server_context()
         self.to_peers = for_peers.client_context()
@@ -200,6 +239,18 @@ class MemberTls:
     def stop(self) -> None:
         """Look at the files no more."""
         self._reloader.stop()
+
+
+def _automatic(files: TlsFiles, folder: Path, urls: tuple[str, ...], now: datetime) -> TlsFiles:
+    """Return `files` with a certificate that is made here, if none was given."""
+    if files.cert_file or files.key_file:
+        logger.warning("no certificate is made in %s: one is given", folder)
+        return files
+    if files.client_cert_auth or files.trusted_ca_file:
+        raise ValueError("certificates that are made here prove nothing to others: client certificates need ones that are given")
+    hosts = [urlsplit(url).hostname or "" for url in urls]
+    cert_file, key_file = self_signed(folder, filter(None, hosts), files.limits.auto.validity_years, now)
+    return replace(files, cert_file=cert_file, key_file=key_file, is_self_signed=True)
 
 
 def _check_urls(urls: tuple[str, ...], context: ssl.SSLContext | None, flags: str) -> None:

@@ -13,6 +13,7 @@ from tests.durability.test_damage import cut_in_half, flip, largest
 from tests.kvstore.api.processes import free_ports, needs_etcdctl
 from tests.kvstore.membership.load import Load, keys
 from tests.kvstore.membership.servers import OURS, Servers, servers
+from tests.kvstore.tls.test_tls import Folder
 
 pytestmark = [needs_etcdctl, pytest.mark.e2e]
 NAMES = ("one", "two", "three")
@@ -71,6 +72,28 @@ def test_a_member_with_a_flipped_bit_in_its_log_rejoins_under_another_id_while_w
     ours.end(bad)
     ours.start(bad, NAMES, "new")  # and starts with the same flags as ever
     assert ours.ok(bad, "get", "after") == "after\nall\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["automatic", "with names"])
+def test_a_damaged_member_rejoins_over_tls(tmp_path: Path, kind: str) -> None:
+    flags: tuple[str, ...] = ("--peer-auto-tls",)
+    if kind == "with names":
+        folder = Folder(tmp_path)
+        flags = (f"--peer-cert-file={folder.path / 'server.pem'}", f"--peer-key-file={folder.path / 'server.key'}",
+                 f"--peer-trusted-ca-file={folder.path / 'ca.pem'}", "--peer-client-cert-auth",
+                 "--peer-cert-allowed-cn=server")  # fmt: skip
+    with servers(OURS, tmp_path / "members", "https", flags) as cluster:
+        acknowledged = loaded(cluster, 700)  # so many that it gets a snapshot
+        bad = follower(cluster)
+        damage(cluster, bad)
+        cluster.start(bad, NAMES, "new")
+        assert set(acknowledged) <= keys(cluster, bad)
+        assert cluster.end(bad) == 0
+        cut_in_half(largest(cluster.directory / bad / "state"))
+        cluster.start(bad, NAMES, "new")
+        assert "the state was made anew from another member's" in cluster.log(bad)
+        assert set(acknowledged) <= keys(cluster, bad)
 
 
 @pytest.mark.slow

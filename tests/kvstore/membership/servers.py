@@ -59,11 +59,14 @@ class Watched(Process):
 class Servers:
     """Members by name; a member's ports are known before it starts."""
 
-    def __init__(self, program: tuple[str, ...], directory: Path) -> None:
+    def __init__(self, program: tuple[str, ...], directory: Path, peer_scheme: str, flags: tuple[str, ...]) -> None:
         ports = free_ports(2 * len(NAMES))
+        self.flags = flags
         self.program, self.directory = program, directory
         self.clients = dict(zip(NAMES, ports[: len(NAMES)], strict=True))
-        self.peers = {name: f"http://127.0.0.1:{port}" for name, port in zip(NAMES, ports[len(NAMES) :], strict=True)}
+        self.peers = {
+            name: f"{peer_scheme}://127.0.0.1:{port}" for name, port in zip(NAMES, ports[len(NAMES) :], strict=True)
+        }
         self.running: dict[str, Watched] = {}
 
     def endpoint(self, name: str) -> str:
@@ -75,7 +78,7 @@ class Servers:
             [*self.program, "--name", name, f"--data-dir={self.directory / name}", "--listen-client-urls", url,
              "--advertise-client-urls", url, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
              "--initial-cluster", ",".join(f"{one}={self.peers[one]}" for one in cluster),
-             "--initial-cluster-state", state, *FLAGS, *flags],
+             "--initial-cluster-state", state, *FLAGS, *self.flags, *flags],
             self.directory / f"{name}.log",
             READY[self.program],
         )  # fmt: skip
@@ -151,10 +154,12 @@ class Servers:
 
 
 @contextmanager
-def servers(program: tuple[str, ...], directory: Path) -> Iterator[Servers]:
-    """No process is left behind."""
+def servers(
+    program: tuple[str, ...], directory: Path, peer_scheme: str = "http", flags: tuple[str, ...] = ()
+) -> Iterator[Servers]:
+    """No process is left behind. `flags` are every member's."""
     directory.mkdir(parents=True, exist_ok=True)
-    cluster = Servers(program, directory)
+    cluster = Servers(program, directory, peer_scheme, flags)
     try:
         yield cluster
     finally:

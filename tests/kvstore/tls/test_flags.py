@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from kvstore.flags import ALIASES, BOOLEANS, OWN_FLAGS, REFUSED_FLAGS, SERVER_FLAGS, WITHOUT_EFFECT
+from kvstore.flags import ALIASES, BOOLEANS, OWN_FLAGS, REFUSED_FLAGS, SERVER_BOOLEANS, SERVER_FLAGS, WITHOUT_EFFECT
 from tests.kvstore.api.processes import ETCD, ROOT
 
 TABLES = (OWN_FLAGS, SERVER_FLAGS, ALIASES, WITHOUT_EFFECT, REFUSED_FLAGS)
@@ -26,5 +26,6 @@ def test_every_flag_has_one_place_and_the_documentation_names_those_without_effe
     names = [name for table in TABLES for name in table]
     assert len(names) == len(set(names))
     assert set(BOOLEANS) <= set(OWN_FLAGS)
+    assert set(SERVER_BOOLEANS) <= set(SERVER_FLAGS)
     text = (ROOT / "docs" / "compatibility.md").read_text()
     assert not [name for name in (*WITHOUT_EFFECT, *REFUSED_FLAGS) if f"`{name.removeprefix('experimental-')}`" not in text]

@@ -152,9 +152,10 @@ def test_a_member_says_which_settings_of_the_file_have_no_effect(running: Runnin
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--auto-tls"], "--auto-tls is not supported"),
-        (["--peer-auto-tls=true"], "--peer-auto-tls is not supported"),
-        (["--peer-cert-allowed-cn", "etcd"], "--peer-cert-allowed-cn is not supported"),
+        (["--auto-tls", "--client-cert-auth"], "certificates that are made here prove nothing"),
+        (["--peer-auto-tls=true", "--self-signed-cert-validity=0"], "--self-signed-cert-validity must be"),
+        (["--peer-cert-allowed-cn", "etcd"], "give the authority"),
+        (["--peer-cert-allowed-cn=a", "--peer-cert-allowed-hostname=b"], "AllowedCN and AllowedHostname are mutually exclusive"),
         (["--listen-client-urls=https://127.0.0.1:0"], "needs --cert-file and --key-file"),
         (["--cert-file=a.pem", "--key-file=a.key"], "a.pem is not there"),
         (["--cert-file=a.pem"], "a.pem comes without its key"),
