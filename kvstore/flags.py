@@ -161,6 +161,5 @@ REFUSED_FLAGS = {
     "enable-v2": "there is no v2 API",
     "experimental-enable-v2v3": "there is no v2 API",
 }
-BOOLEANS = {"client-cert-auth", "peer-client-cert-auth", "strict-reconfig-check", "force-new-cluster", "enable-lease-checkpoint",
-            "experimental-enable-lease-checkpoint"}  # fmt: skip
-SERVER_BOOLEANS = {"experimental-initial-corrupt-check", "auto-tls", "peer-auto-tls"}
+BOOLEANS = {"client-cert-auth", "peer-client-cert-auth", "strict-reconfig-check", "force-new-cluster"}
+SERVER_BOOLEANS = {"experimental-initial-corrupt-check", "auto-tls", "peer-auto-tls", "enable-lease-checkpoint"}
