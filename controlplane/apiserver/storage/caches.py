@@ -51,8 +51,12 @@ class Caches:
         they are as they were stored."""
         if isinstance(resource, CustomResource):
             return None
-        cache = self._caches.get(layout.storage_identity(resource.group, resource.plural))
+        cache = self.find(resource)
         return cache if cache is not None and cache.is_ready else None
+
+    def find(self, resource: Resource) -> WatchCache | None:
+        """The cache when it has been opened; nothing is begun."""
+        return self._caches.get(layout.storage_identity(resource.group, resource.plural))
 
     def drop(self, group: str, plural: str) -> None:
         """Forget the cache of a resource that is no longer served as it was; its watches end."""

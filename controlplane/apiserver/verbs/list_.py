@@ -89,12 +89,14 @@ async def consistent(context: Context, wanted: Selection) -> Listing:
     """Everything that is meant, as it is in the store now."""
     if wanted.key:
         return await _single(context, wanted)
-    revision = await context.services.store.revision()
     # A cache that is not filled (yet, or ever: an object that no key opens) is not waited for: the store answers, or says why.
-    cache = context.services.caches.open(wanted.resource)
-    if cache.is_ready and await cache.caught_up(revision):
+    caches = context.services.caches
+    cache = caches.find(wanted.resource)
+    if cache is not None and cache.is_ready and await cache.caught_up(await context.services.store.revision()):
         return _from_cache(cache, wanted)
-    return await _page(context, wanted, 0, pages.Position(0, ""))
+    found = await _page(context, wanted, 0, pages.Position(0, ""))
+    caches.open(wanted.resource, found.revision)  # from there, so that a watch may go on where this list ends
+    return found
 
 
 def _check_options(match: str, revision: int | None, token: str) -> None:

@@ -113,7 +113,7 @@ async def _until_named(client: ApiClient) -> Any:
 
 
 class SlowBackend(MemoryBackend):
-    """Lists of ConfigMaps wait until the test lets them go."""
+    """Lists of ConfigMaps wait until the test lets them go; pages always come from here, not from the watch cache."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ async def test_without_fairness_too_many_requests_are_told_to_come_again(start_a
     api = await start_api(
         backend, enable_priority_and_fairness=False, max_requests_inflight=2, authorization_mode=("AlwaysAllow",)
     )
-    path = CONFIG_MAPS.path("default")
+    path = CONFIG_MAPS.path("default") + "?limit=5"
     lists = [asyncio.create_task(api.client(f"jane-{each}", ()).raw("GET", path)) for each in range(3)]
     done, running = await asyncio.wait(lists, return_when=asyncio.FIRST_COMPLETED)
     refused = done.pop().result()
@@ -154,7 +154,7 @@ async def test_a_noisy_client_does_not_starve_another(start_api: StartApi) -> No
         backend, max_requests_inflight=2, max_mutating_requests_inflight=1, authorization_mode=("AlwaysAllow",)
     )
     await _until_named(api.client())
-    path, done = CONFIG_MAPS.path("default"), asyncio.Queue[str]()
+    path, done = CONFIG_MAPS.path("default") + "?limit=5", asyncio.Queue[str]()
     clients = {name: [api.client(f"{name}-{each}", ()) for each in range(1)] for name in ("noisy", "quiet")}
 
     async def ask(name: str) -> None:
