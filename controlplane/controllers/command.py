@@ -78,6 +78,11 @@ def _concurrency_flags(function: Any) -> Any:
     "--cluster-signing-cert-file", type=click.Path(exists=True), default=None, help="Signs certificate requests."
 )
 @click.option("--cluster-signing-key-file", type=click.Path(exists=True), default=None)
+@click.option(
+    "--approve-kubelet-serving/--no-approve-kubelet-serving",
+    default=False,
+    help="Approve serving certificates of nodes for the addresses that they report.",
+)
 @click.option("--cluster-signing-duration", type=Duration(), default="8760h", help="The longest life of a certificate.")
 @click.option("--terminated-pod-gc-threshold", default=12500, help="Finished pods that may be kept; 0: all.")
 @click.option("--horizontal-pod-autoscaler-sync-period", type=Duration(), default="15s")
@@ -109,6 +114,7 @@ def config_from_flags(flags: dict[str, Any]) -> ControllerManagerConfig:
         service_account_private_key_file=flags["service_account_private_key_file"] or "",
         root_ca_file=flags["root_ca_file"] or "",
         cluster_signing_cert_file=flags["cluster_signing_cert_file"] or "",
+        approve_kubelet_serving=bool(flags["approve_kubelet_serving"]),
         cluster_signing_key_file=flags["cluster_signing_key_file"] or "",
         cluster_signing_duration_seconds=flags["cluster_signing_duration"],
         terminated_pod_gc_threshold=flags["terminated_pod_gc_threshold"],

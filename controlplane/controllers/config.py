@@ -40,6 +40,7 @@ class ControllerManagerConfig:
     cluster_signing_cert_file: str = ""  # PEM: the authority of certificate requests; empty: nothing is signed
     cluster_signing_key_file: str = ""
     cluster_signing_duration_seconds: float = 365 * 86400.0
+    approve_kubelet_serving: bool = False  # serving certificates of nodes for their own addresses
     root_ca_file: str = ""  # PEM; published as ConfigMap kube-root-ca.crt
     terminated_pod_gc_threshold: int = 12500
     hpa_sync_period_seconds: float = 15.0

@@ -15,7 +15,9 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -43,7 +45,18 @@ class Refused(Exception):
     """The request was denied or failed; the message says why."""
 
 
-def make_request(node_name: str) -> tuple[bytes, bytes]:
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a node's certificate is to be; without names and addresses it is a client's."""
+
+    node_name: str
+    signer: str = certificates.KUBELET_CLIENT
+    usages: tuple[str, ...] = USAGES
+    dns_names: tuple[str, ...] = ()
+    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+
+
+def make_request(ask: Ask) -> tuple[bytes, bytes]:
     """(private key, certificate request) of a node, both PEM."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
@@ -54,16 +67,20 @@ def make_request(node_name: str) -> tuple[bytes, bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
     names = [
         x509.NameAttribute(NameOID.ORGANIZATION_NAME, certificates.NODES),
-        x509.NameAttribute(NameOID.COMMON_NAME, certificates.NODE_PREFIX + node_name),
+        x509.NameAttribute(NameOID.COMMON_NAME, certificates.NODE_PREFIX + ask.node_name),
     ]
-    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names)).sign(key, hashes.SHA256())
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names))
+    hosts = [*map(x509.DNSName, ask.dns_names), *map(x509.IPAddress, ask.addresses)]
+    if hosts:
+        builder = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
+    request = builder.sign(key, hashes.SHA256())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return pem, request.public_bytes(Encoding.PEM)
 
 
-async def obtain(client: ApiClient, node_name: str) -> bytes:
+async def obtain(client: ApiClient, ask: Ask) -> bytes:
     """A new certificate and its key, PEM. Refused, TimeoutError, ApiError or ConnectionLost when there is none."""
-    key, request = make_request(node_name)
+    key, request = make_request(ask)
     made = await client.create(
         CERTIFICATE_SIGNING_REQUESTS,
         {
@@ -72,8 +89,8 @@ async def obtain(client: ApiClient, node_name: str) -> bytes:
             "metadata": {"generateName": "csr-"},
             "spec": {
                 "request": base64.b64encode(request).decode(),
-                "signerName": certificates.KUBELET_CLIENT,
-                "usages": list(USAGES),
+                "signerName": ask.signer,
+                "usages": list(ask.usages),
             },
         },
     )
@@ -106,9 +123,14 @@ def _write(path: Path, content: bytes) -> None:
     os.replace(temporary, path)
 
 
+def folder_of(config: KubeletConfig) -> Path:
+    """Where the node's own certificates are."""
+    return Path(config.cert_dir or Path(config.root_dir) / "pki")
+
+
 def certificate_path(config: KubeletConfig) -> Path:
     """Where the current certificate and its key are."""
-    return Path(config.cert_dir or Path(config.root_dir) / "pki") / FILE
+    return folder_of(config) / FILE
 
 
 def _kubeconfig(client: ClientConfig, pem: Path) -> str:
@@ -151,7 +173,7 @@ async def bootstrap(config: KubeletConfig, clock: Clock, random: Random) -> None
     try:
         while True:
             try:
-                content = await obtain(client, config.node_name)
+                content = await obtain(client, Ask(config.node_name))
                 break
             except (ApiError, ConnectionLost, Refused, TimeoutError) as error:
                 log.warning("the certificate of node %s: %s", config.node_name, error or "no answer in time")
@@ -177,7 +199,7 @@ class Rotation:
         self, config: KubeletConfig, client: ApiClient, clock: Clock, random: Random, changed: Callable[[], None]
     ) -> None:
         self._path = certificate_path(config)
-        self._node_name = config.node_name
+        self._ask = Ask(config.node_name)
         self._client = client
         self._clock = clock
         self._random = random
@@ -185,7 +207,10 @@ class Rotation:
 
     def due_at(self) -> datetime:
         """When to ask for the next certificate."""
-        begin, end = life_of(self._path)
+        return self._due_of(self._path)
+
+    def _due_of(self, path: Path) -> datetime:
+        begin, end = life_of(path)
         return begin + (end - begin) * self._random.uniform(*RENEW_SHARE)
 
     async def run(self) -> None:
@@ -198,9 +223,9 @@ class Rotation:
                 await asyncio.sleep(min(left, MOST_SLEEP_SECONDS))
                 continue
             try:
-                _write(self._path, await obtain(self._client, self._node_name))
+                _write(self._path, await obtain(self._client, self._ask))
             except (ApiError, ConnectionLost, Refused, TimeoutError) as error:
-                log.warning("a new certificate of node %s: %s", self._node_name, error or "no answer in time")
+                log.warning("a new certificate of node %s: %s", self._ask.node_name, error or "no answer in time")
                 await asyncio.sleep(backoff.next_delay())
                 continue
             backoff.reset()

@@ -77,6 +77,12 @@ _FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--root-dir", default="kubelet", show_default=True, help="Volumes, logs and working directories of pods.")
 @click.option("--tls-cert-file", type=_FILE, default=None, help="Without it nothing is served: no logs, no metrics.")
 @click.option("--tls-private-key-file", type=_FILE, default=None)
+@click.option(
+    "--rotate-server-certificates/--no-rotate-server-certificates",
+    default=False,
+    show_default=True,
+    help="Serve with certificates that the cluster signs (kubernetes.io/kubelet-serving).",
+)
 @click.option("--client-ca-file", type=_FILE, default=None, help="Who holds a certificate of this authority may ask.")
 @click.option("--node-labels", default="", help="a=b,c=d")
 @click.option("--register-with-taints", default="", help="key=value:NoSchedule,...")
@@ -146,6 +152,7 @@ def _configuration(flags: dict[str, object], name: str, runtime: str) -> Kubelet
         root_dir=str(Path(text("root_dir")).absolute()),
         tls_cert_file="" if simulated else text("tls_cert_file"),
         tls_private_key_file="" if simulated else text("tls_private_key_file"),
+        server_tls_bootstrap=bool(flags["rotate_server_certificates"]) and not simulated,
         client_ca_file=text("client_ca_file"),
         node_labels=parse_labels(text("node_labels")),
         register_with_taints=parse_taints(text("register_with_taints")),

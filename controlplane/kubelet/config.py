@@ -31,6 +31,7 @@ class KubeletConfig:
     root_dir: str = "kubelet"
     tls_cert_file: str = ""  # without it nothing is served: no logs, no metrics
     tls_private_key_file: str = ""
+    server_tls_bootstrap: bool = False  # ask for serving certificates; the files above serve until the first is due
     client_ca_file: str = ""
     node_labels: Mapping[str, str] = field(default_factory=dict)
     register_with_taints: tuple[Mapping[str, str], ...] = ()
@@ -49,6 +50,11 @@ class KubeletConfig:
     policy: Policy = field(default_factory=Policy)
     seed: int | None = None  # of the random generator; None: from the operating system
 
+    @property
+    def serves(self) -> bool:
+        """Whether there is an endpoint."""
+        return bool(self.tls_cert_file) or self.server_tls_bootstrap
+
     def check(self) -> None:
         """Raise ConfigurationError for what cannot be served."""
         if self.container_runtime not in RUNTIMES:
@@ -57,7 +63,7 @@ class KubeletConfig:
             )
         if bool(self.tls_cert_file) != bool(self.tls_private_key_file):
             raise ConfigurationError("--tls-cert-file and --tls-private-key-file go together")
-        if self.tls_cert_file and not self.client_ca_file:
+        if self.serves and not self.client_ca_file:
             raise ConfigurationError("--client-ca-file is needed to know who may ask: without it nobody could")
         if self.cloud_provider not in ("", "external"):
             raise ConfigurationError(f"--cloud-provider {self.cloud_provider}: only external is known")

@@ -16,7 +16,6 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -68,13 +67,8 @@ class KubeletServer:
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
-    async def start(self, address: str, port: int, certificate: Path, key: Path, client_ca: Path) -> int:
-        """Listen; the port (that was chosen for 0). OSError when it is taken, ssl.SSLError for unusable files."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(certificate, key)
-        context.load_verify_locations(client_ca)
-        context.verify_mode = ssl.CERT_OPTIONAL  # who shows none is told 401; who shows a wrong one gets no connection
+    async def start(self, address: str, port: int, context: ssl.SSLContext) -> int:
+        """Listen; the port (that was chosen for 0). OSError when it is taken."""
         self._server = await asyncio.start_server(
             self._on_connection, address, port, ssl=context, limit=HEAD_LIMIT_BYTES
         )

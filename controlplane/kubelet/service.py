@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -15,6 +14,7 @@ from controlplane.kubelet.access import Access
 from controlplane.kubelet.agent import NodeAgent
 from controlplane.kubelet.config import ConfigurationError, KubeletConfig
 from controlplane.kubelet.server import KubeletServer
+from controlplane.kubelet.serving import Serving, client_files, follow
 from controlplane.machinery.cache import Change
 from controlplane.machinery.client import ApiClient
 from controlplane.machinery.clock import Clock, SystemClock
@@ -58,6 +58,8 @@ async def _run(configs: Sequence[KubeletConfig], *, stop: asyncio.Event, ready: 
             fleet = Fleet(configs, client, clock, random, group)
             if first.rotate_certificates and certificates.certificate_path(first).exists():
                 fleet.spawn(certificates.Rotation(first, client, clock, random, client.reload).run())
+            elif files := client_files(client):
+                fleet.spawn(follow(files, client.reload))
             try:
                 if await _finished_before(fleet.open(), stop):
                     ready()
@@ -100,6 +102,7 @@ class Fleet:
     ) -> None:
         self._client = client
         self._clock = clock
+        self._random = random
         self._group = group
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
@@ -148,17 +151,19 @@ class Fleet:
     async def _begin(self, agent: NodeAgent) -> None:
         await agent.open()
         config = agent.config
-        if config.tls_cert_file:
+        serving = None
+        if config.serves:
+            serving = Serving(config, self._client, self._clock, self._random)
             server = KubeletServer(agent, self._clock, Access(self._client, config.node_name))
             agent.server_port = await server.start(
                 config.address or config.node_ip,
                 config.port,
-                Path(config.tls_cert_file),
-                Path(config.tls_private_key_file),
-                Path(config.client_ca_file),
+                serving.context,
             )
             self._stack.push_async_callback(server.stop)
         await agent.register()
+        if serving is not None:
+            self.spawn(serving.run())
         self.spawn(agent.registration.run())
 
     def spawn(self, work: Any) -> None:

@@ -144,7 +144,7 @@ async def test_a_denied_request_is_told(api: Api) -> None:
     await _may_ask(api)
     denying = asyncio.create_task(_deny_the_first(api.client()))
     with pytest.raises(certificates.Refused, match="Denied: no"):
-        await certificates.obtain(stranger, "n9")
+        await certificates.obtain(stranger, certificates.Ask("n9"))
     await denying
 
 

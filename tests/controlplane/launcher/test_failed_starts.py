@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.launcher.state import DataDirectory
+from tests.e2e.cluster import free_base_port
 
 ENOUGH_SECONDS = 30.0
 
@@ -50,18 +51,6 @@ def _start(directory: Path, patch: str, *arguments: str) -> subprocess.Popen[str
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def _base_port() -> int:
-    """A port that is free, where the next thirty are likely so too."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return min(int(probe.getsockname()[1]), 65000)
-
-
-def _base_port() -> int:
-    """A port that is free, where the next thirty are likely so too."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return min(int(probe.getsockname()[1]), 65000)
-
-
 def _wait_until_all_started(directory: DataDirectory, count: int) -> None:
     end = time.monotonic() + ENOUGH_SECONDS
     while len(directory.processes()) < count:
@@ -84,7 +73,7 @@ def _left(directory: Path) -> list[str]:
 
 @pytest.mark.parametrize("patch", [FAILING_IMPORT, FAILING_CHILD], ids=["in the supervisor", "in a child"])
 def test_an_import_that_fails_ends_the_start_in_one_line_and_everything_with_it(tmp_path: Path, patch: str) -> None:
-    up = _start(tmp_path / "state", patch, "--base-port", str(_base_port()), "--members", "3")
+    up = _start(tmp_path / "state", patch, "--base-port", str(free_base_port()), "--members", "3")
     _, errors = up.communicate(timeout=ENOUGH_SECONDS)
     assert up.returncode == 1
     assert "no module named gone" in errors and "Traceback" not in errors
@@ -94,7 +83,7 @@ def test_an_import_that_fails_ends_the_start_in_one_line_and_everything_with_it(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_start_that_is_ended_by_a_signal_ends_what_it_started(tmp_path: Path, number: signal.Signals) -> None:
-    up = _start(tmp_path / "state", NEVER_READY, "--base-port", str(_base_port()), "--members", "2")
+    up = _start(tmp_path / "state", NEVER_READY, "--base-port", str(free_base_port()), "--members", "2")
     try:
         _wait_until_all_started(DataDirectory(tmp_path / "state"), 2)
         up.send_signal(number)
@@ -106,11 +95,11 @@ def test_a_start_that_is_ended_by_a_signal_ends_what_it_started(tmp_path: Path, 
 
 
 def test_down_ends_what_a_killed_start_left(tmp_path: Path) -> None:
-    up = _start(tmp_path / "state", NEVER_READY, "--base-port", str(_base_port()), "--members", "2")
+    up = _start(tmp_path / "state", NEVER_READY, "--base-port", str(free_base_port()), "--members", "2")
     _wait_until_all_started(DataDirectory(tmp_path / "state"), 2)
     up.kill()
     up.communicate()
-    again = _start(tmp_path / "state", "", "--base-port", str(_base_port()))
+    again = _start(tmp_path / "state", "", "--base-port", str(free_base_port()))
     _, errors = again.communicate(timeout=ENOUGH_SECONDS)
     assert again.returncode == 1 and len(errors.strip().splitlines()) == 1
     down = [sys.executable, "-m", "controlplane.launcher.cli", "kv", "down", "--data-dir", str(tmp_path / "state")]
