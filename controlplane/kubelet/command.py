@@ -137,8 +137,8 @@ def _configuration(flags: dict[str, object], name: str, runtime: str) -> Kubelet
     capacity = flags["capacity"]
     simulated = runtime == "simulated"
     if not text("bootstrap_kubeconfig") and not Path(text("kubeconfig")).exists():
-        raise ConfigurationError(
-            f"--kubeconfig {text('kubeconfig')} is not there; --bootstrap-kubeconfig could make it"
+        raise click.BadParameter(
+            f"{text('kubeconfig')} is not there; --bootstrap-kubeconfig could make it", param_hint="--kubeconfig"
         )
     return KubeletConfig(
         kubeconfig=text("kubeconfig"),

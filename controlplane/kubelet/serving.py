@@ -88,7 +88,7 @@ def client_files(client: ApiClient) -> list[Path]:
 
 
 def _stamp(files: Iterable[Path]) -> tuple[Any, ...]:
-    found = []
+    found: list[tuple[int, int, int] | None] = []
     for file in files:
         try:
             stat = file.stat()
