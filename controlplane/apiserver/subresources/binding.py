@@ -30,9 +30,9 @@ async def handle(context: Context, resource: Resource) -> Result:
         raise status.invalid("Binding", name, [error])
     if not node:
         raise status.invalid("Binding", name, [FieldError.required("target.name")])
-    metadata = binding["metadata"]
     below = context.info.path.subresource
-    await admission.consult(pipeline.attributes(context, PODS if below else BINDINGS, "CREATE", binding, {}, below))
+    told = pipeline.attributes(context, PODS if below else BINDINGS, "CREATE", binding, {}, below)
+    metadata = (await admission.consult(told))["metadata"]
 
     async def bind(old: Object) -> Object:
         return _bound(context, old, node, metadata)

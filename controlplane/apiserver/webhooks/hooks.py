@@ -82,6 +82,14 @@ async def namespace_labels(told: Attributes) -> dict[str, str] | None:
     return {**labels, "kubernetes.io/metadata.name": told.namespace}
 
 
+async def namespace_annotations(told: Attributes) -> dict[str, str]:
+    """The annotations of the namespace that an object stands in."""
+    cache = await told.services.caches.ready(NAMESPACES)
+    entry = cache.get(f"/registry/namespaces/{told.namespace}".encode())
+    found: dict[str, str] = (entry.object()["metadata"].get("annotations") or {}) if entry is not None else {}
+    return found
+
+
 async def configured(told: Attributes, configurations: Resource) -> list[Hook]:
     """The webhooks to ask about an operation, in the order in which they are asked."""
     if told.resource.group == _GROUP and told.resource.plural in _NEVER:
