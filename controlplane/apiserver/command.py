@@ -94,6 +94,11 @@ _OPTIONS: Final = (
     click.option("--audit-log-maxage", type=click.IntRange(0), default=0, help="Days that rotated files stay; 0: all."),
     click.option("--audit-log-maxbackup", type=click.IntRange(0), default=0, help="Rotated files that stay; 0: all."),
     click.option("--audit-log-maxsize", type=click.IntRange(0), default=100, show_default=True, help="MiB of a file."),
+    click.option("--audit-webhook-config-file", type=_FILE, help="A kubeconfig: what audit events are sent to."),
+    click.option("--audit-webhook-mode", type=click.Choice(("batch",)), default="batch", show_default=True),
+    click.option("--audit-webhook-batch-max-size", type=click.IntRange(1), default=400, show_default=True),
+    click.option("--audit-webhook-batch-max-wait", type=Duration(), default="30s", show_default=True),
+    click.option("--audit-webhook-batch-buffer-size", type=click.IntRange(1), default=10000, show_default=True),
     click.option("--event-ttl", type=Duration(), default="1h0m0s", show_default=True),
     click.option(
         "--min-request-timeout", type=int, default=1800, show_default=True, help="Seconds that a watch lives."
@@ -118,6 +123,7 @@ def _with_options(function: Any) -> Any:
 
 def config_from(flags: dict[str, Any]) -> ApiServerConfig:
     """The configuration that parsed flags mean."""
+    flags.pop("audit_webhook_mode")  # the only one there is
     renamed = {
         **access_flags.fields(flags),
         "etcd_compaction_interval_seconds": flags.pop("etcd_compaction_interval"),
@@ -126,6 +132,7 @@ def config_from(flags: dict[str, Any]) -> ApiServerConfig:
         "request_timeout_seconds": flags.pop("request_timeout"),
         "audit_log_maxage_days": flags.pop("audit_log_maxage"),
         "audit_log_maxsize_mebibytes": flags.pop("audit_log_maxsize"),
+        "audit_webhook_batch_max_wait_seconds": flags.pop("audit_webhook_batch_max_wait"),
         "event_ttl_seconds": int(flags.pop("event_ttl")),
         "min_request_timeout_seconds": flags.pop("min_request_timeout"),
         "shutdown_grace_seconds": flags.pop("shutdown_grace"),

@@ -56,6 +56,10 @@ class ApiServerConfig:
     audit_log_maxage_days: int = 0  # of rotated files; 0: no limit
     audit_log_maxbackup: int = 0
     audit_log_maxsize_mebibytes: int = 100
+    audit_webhook_config_file: Path | None = None  # a kubeconfig
+    audit_webhook_batch_max_size: int = 400  # events of a request
+    audit_webhook_batch_max_wait_seconds: float = 30.0
+    audit_webhook_batch_buffer_size: int = 10_000  # events that wait at most
     enable_priority_and_fairness: bool = True
     max_requests_inflight: int = 400  # together with the next: the seats that priority levels share
     max_mutating_requests_inflight: int = 200

@@ -11,9 +11,10 @@ from typing import Final
 from controlplane.apiserver import admission, bootstrap, compaction, masters
 from controlplane.apiserver.admission.configuration import read as read_admission
 from controlplane.apiserver.app import App
-from controlplane.apiserver.audit import Auditor
+from controlplane.apiserver.audit import Auditor, Sink
 from controlplane.apiserver.audit.log import AuditLog, Rotation
 from controlplane.apiserver.audit.policy import parse as parse_policy
+from controlplane.apiserver.audit.webhook import AuditWebhook, Batching
 from controlplane.apiserver.authn.chain import Authenticator
 from controlplane.apiserver.authn.tokens import Tokens
 from controlplane.apiserver.authz.authorizer import Authorizer
@@ -34,6 +35,7 @@ from controlplane.objects.scheme import Scheme
 from controlplane.objects.status import ApiError
 
 RETRY_SECONDS: Final = 0.2
+AUDIT: Final = "audit"  # the tasks that write audit events
 QUEUED_PART: Final = 4  # of its time a request may wait in a queue: one of so many parts
 
 logger = logging.getLogger(__name__)
@@ -99,11 +101,20 @@ def build(config: ApiServerConfig, backend: Backend, environment: Environment) -
 
 def _auditor(config: ApiServerConfig, environment: Environment) -> Auditor | None:
     """The audit log, where a policy and a place are configured."""
-    if config.audit_policy_file is None or not config.audit_log_path:
+    sinks: list[Sink] = []
+    if config.audit_log_path:
+        sizes = (config.audit_log_maxsize_mebibytes, config.audit_log_maxbackup, config.audit_log_maxage_days)
+        sinks.append(AuditLog(config.audit_log_path, Rotation(*sizes), environment.now))
+    if config.audit_webhook_config_file is not None:
+        batching = Batching(
+            config.audit_webhook_batch_max_size,
+            config.audit_webhook_batch_max_wait_seconds,
+            config.audit_webhook_batch_buffer_size,
+        )
+        sinks.append(AuditWebhook(config.audit_webhook_config_file, batching))
+    if config.audit_policy_file is None or not sinks:
         return None
-    policy = parse_policy(config.audit_policy_file.read_bytes())
-    rotation = Rotation(config.audit_log_maxsize_mebibytes, config.audit_log_maxbackup, config.audit_log_maxage_days)
-    return Auditor(policy, AuditLog(config.audit_log_path, rotation, environment.now))
+    return Auditor(parse_policy(config.audit_policy_file.read_bytes()), tuple(sinks))
 
 
 def _fairness(config: ApiServerConfig) -> Fairness:
@@ -156,7 +167,7 @@ async def run(
     ]
     background.extend(_reloading(services))
     if services.audit is not None:
-        background.append(asyncio.create_task(services.audit.log.run(), name="audit log"))
+        background += [asyncio.create_task(sink.run(), name=AUDIT) for sink in services.audit.sinks]
     if config.enable_priority_and_fairness:
         following = _until_done("priority and fairness", lambda: flow_control.follow(services))
         background.append(asyncio.create_task(following, name="priority and fairness"))
@@ -201,18 +212,22 @@ async def _stopped_or_failed(stop: asyncio.Event, background: list[asyncio.Task[
         waiting.cancel()
 
 
+async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def _shut_down(services: Services, server: HttpServer, background: list[asyncio.Task[None]]) -> None:
     """No new connections, watches end, requests in flight finish, then the caches and the store's client close."""
     services.is_stopping = True
     server.stop_listening()
     services.watchers.end_all()
     services.streams.end_all()
-    for task in background:
-        task.cancel()
-    await asyncio.gather(*background, return_exceptions=True)
+    auditing = [task for task in background if task.get_name() == AUDIT]  # to the last request
+    await _ended([task for task in background if task not in auditing])
     await server.stop(services.config.shutdown_grace_seconds)
-    if services.audit is not None:
-        services.audit.log.flush()
+    await _ended(auditing)
     await services.caches.close()
     await services.upstreams.close()
     await services.webhooks.close()

@@ -51,7 +51,7 @@ def _contains(wide: Object, narrow: Object) -> bool:
             return False
     if wide.get("operator") == "Exists":
         return True
-    return narrow.get("operator", "Equal") != "Exists" and wide.get("value", "") == narrow.get("value", "")
+    return bool(narrow.get("operator", "Equal") != "Exists" and wide.get("value", "") == narrow.get("value", ""))
 
 
 async def mutate(attributes: Attributes) -> Object:

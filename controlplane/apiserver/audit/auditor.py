@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from controlplane.apiserver.audit import events
-from controlplane.apiserver.audit.log import AuditLog
 from controlplane.apiserver.audit.policy import Policy, Verdict
 from controlplane.apiserver.storage import codec
 
@@ -36,12 +35,20 @@ class Record:
         return self.verdict.level >= events.REQUEST
 
 
+class Sink(Protocol):
+    """Where events go. `write` takes one as a line of JSON and never waits; `run` brings them there until it is cancelled, and
+    then what is left."""
+
+    def write(self, line: bytes) -> None: ...
+    async def run(self) -> None: ...
+
+
 class Auditor:
     """Writes the events of one server."""
 
-    def __init__(self, policy: Policy, log: AuditLog) -> None:
+    def __init__(self, policy: Policy, sinks: tuple[Sink, ...]) -> None:
         self._policy = policy
-        self.log = log
+        self.sinks = sinks
 
     def begin(self, context: Context) -> None:
         """A request whose user is known: from now on `context.audit` is set if the policy wants it."""
@@ -79,4 +86,6 @@ class Auditor:
         event["stageTimestamp"] = context.services.environment.micro_timestamp()
         if context.annotations:
             event["annotations"] = dict(context.annotations)
-        self.log.write(codec.encode_json(event) + b"\n")
+        line = codec.encode_json(event) + b"\n"
+        for sink in self.sinks:
+            sink.write(line)

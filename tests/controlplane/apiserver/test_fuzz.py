@@ -122,8 +122,12 @@ def request_of(operation: Operation, rnd: random.Random) -> tuple[str, str, byte
         headers["content-type"] = f"application/{kind}"
         patch: Any = body_of(operation, rnd)
         if kind == "json-patch+json" and rnd.random() < 0.8:
-            pointer = rnd.choice(("/metadata/labels", "/spec", "", "/x/-", "/spec/containers/0", "/metadata/labels/a~1b"))
-            patch = [{"op": rnd.choice(("add", "remove", "replace", "test", "copy", "x")), "path": pointer, "value": patch}]
+            pointer = rnd.choice(
+                ("/metadata/labels", "/spec", "", "/x/-", "/spec/containers/0", "/metadata/labels/a~1b")
+            )
+            patch = [
+                {"op": rnd.choice(("add", "remove", "replace", "test", "copy", "x")), "path": pointer, "value": patch}
+            ]
         raw = json.dumps(patch).encode()
     elif operation.method == "DELETE" and rnd.random() < 0.4:
         raw = json.dumps(rnd.choice((*JUNK, {"gracePeriodSeconds": "x"}, {"preconditions": {"uid": 1}}))).encode()
@@ -148,7 +152,9 @@ async def test_nothing_that_is_asked_is_answered_with_a_5xx(api: Api, client: Ap
         method, target, raw, headers = request_of(operation, rnd)
         answer = await client.raw(method, target, raw, headers)
         asked += 1
-        is_late = answer.status == 504 and b"ResourceVersionTooLarge" in answer.body  # from the future: Kubernetes' answer
+        is_late = (
+            answer.status == 504 and b"ResourceVersionTooLarge" in answer.body
+        )  # from the future: Kubernetes' answer
         is_elsewhere = operation.is_elsewhere and answer.status in (500, 503, 504)
         if answer.status >= 500 and not is_late and not is_elsewhere:
             broken.append((method, target[:300], raw[:600], headers, answer.status, answer.body[:300]))
