@@ -126,6 +126,7 @@ async def _run(
         retention=options.retention,
         corruption=options.corruption,
         wall_clock=time.time,
+        figures=driver.figures,
     )
     try:
         servers = await _listen(config, options, services, tls.clients)
@@ -174,6 +175,7 @@ async def _listen(
     )
     http = options.visitors.over(services.http)
     clients = Server(services.routes(), http1=http, limits=limits)
+    services.sources.traffic = lambda: (clients.received_bytes, clients.sent_bytes)
     metrics = Server({}, http1=http)
     for server, urls in ((clients, config.listen_client_urls), (metrics, options.listen_metrics_urls)):
         await _listen_on(server, urls, context)

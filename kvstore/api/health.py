@@ -65,6 +65,7 @@ class HealthService:
     def __init__(self, node: Node, metrics: Callable[[], str]) -> None:
         self._node = node
         self._metrics = metrics
+        self.successes = self.failures = 0  # answers to /health
 
     def routes(self) -> dict[str, Unary | Streaming]:
         """Return the gRPC handlers by path."""
@@ -115,6 +116,8 @@ class HealthService:
         elif not reason and query.get("serializable", ["false"])[0] != "true":
             failure = await _is_linearizable(self._node)
             reason = "" if failure is None else f"RANGE ERROR:{failure}"
+        self.successes += not reason
+        self.failures += bool(reason)
         answer = {"health": "false" if reason else "true", "reason": reason}
         return Http1Response(503 if reason else 200, _JSON, json.dumps(answer, separators=(",", ":")).encode())
 

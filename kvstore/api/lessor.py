@@ -53,6 +53,7 @@ class Lessor:
         self._queue: list[tuple[float, int]] = []  # (deadline, lease), stale entries included
         self._expiring: dict[int, list[Seconds]] = {}  # proposed, with the renewals that wait for what comes of it
         self._is_stopped = False
+        self.renewed = self.expired = 0  # for the metrics
         node.state.on_turn(self._on_turn)
         node.member.on_leadership(self._on_leadership)
         node.member.answer(RENEW, self._answer_renew)
@@ -157,6 +158,7 @@ class Lessor:
             if waiting is None:
                 continue  # leadership was lost meanwhile; if it came back, the lease has its full time anew
             is_gone = self._node.state.lease(record.lease) is None
+            self.expired += is_gone
             if not is_gone and record.lease in self._deadlines:
                 self._arm(record.lease, SCAN_SECONDS)
             for done in waiting:
@@ -230,6 +232,7 @@ class Lessor:
             self._take_back(lease, done)
         else:
             self._arm(lease, ttl_seconds)
+            self.renewed += 1
             done(ttl_seconds)
 
     def time_to_live(self, lease: int, done: Seconds) -> None:

@@ -75,6 +75,7 @@ class Node:
         self._identity = wire.number_field(b"\x08", member.cluster_id) + wire.number_field(b"\x10", member.member_id)
         self._header_revision = self._header_term = -1
         self._header = self._encoded_term = b""
+        self.failed_proposals = self.failed_reads = self.slow_reads = 0  # for the metrics
         self._has_space = True
         self.on_no_space: Callable[[], None] = lambda: None  # set by who raises the alarm
         self._unchecked_bytes = 0  # proposed here since the last look
@@ -166,6 +167,7 @@ class Node:
 
         def finish(result: Result) -> None:
             if isinstance(result, Failed):
+                self.failed_proposals += 1
                 call.fail(result.code, result.text)
                 return
             outcome = result.value
@@ -190,6 +192,8 @@ class Node:
 
         def finish(result: Result) -> None:
             if isinstance(result, Failed):
+                self.failed_reads += 1
+                self.slow_reads += result.text == errors.TIMED_OUT.text
                 call.fail(result.code, result.text)
             else:
                 then()

@@ -17,7 +17,7 @@ from kvstore.api.learner_gate import gated
 from kvstore.api.lease import LeaseService
 from kvstore.api.lessor import Lessor
 from kvstore.api.maintenance import MaintenanceService
-from kvstore.api.metrics import Metrics
+from kvstore.api.metrics import Metrics, Sources
 from kvstore.api.node import ApiLimits, MemberPort, Node
 from kvstore.api.passwords import Passwords
 from kvstore.api.scrubber import Scrubber
@@ -27,6 +27,7 @@ from kvstore.api.space import SpaceWatch
 from kvstore.api.tokens import AuthOptions, parse_auth_token
 from kvstore.api.watch import WatchService
 from kvstore.api.watch_hub import WatchHub
+from kvstore.member.figures import Figures
 from kvstore.mvcc.state import StateMachine
 from kvstore.rpc import Http1Answer, Http1Request, Streaming, Unary
 
@@ -47,7 +48,7 @@ class Services:
     """All services of one member. Made before the first request; `stop` before the member stops.
 
     `secrets` draws what nobody may guess (tokens, salts): a simulation brings its own. `wall_clock()` is seconds since 1970:
-    signed tokens end by it. Raises ValueError and OSError from `auth`.
+    signed tokens end by it. `figures` are what the member counts. Raises ValueError and OSError from `auth`.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Services:
         corruption: CorruptionOptions | None = None,
         secrets: Random | None = None,
         wall_clock: Callable[[], float] | None = None,
+        figures: Figures | None = None,
     ) -> None:
         access = _make_access(member, state, loop, auth or AuthOptions(), secrets or SystemRandom(), wall_clock)
         node = Node(member, state, limits, access)
@@ -75,15 +77,10 @@ class Services:
         watch = WatchService(node, self.hub, guard)
         self.slices = Slices(loop.time, loop.call_later)
         self.space = SpaceWatch(node, loop.call_later)
-        self._background = (
-            self.lessor,
-            self.scrubber,
-            self.slices,
-            self.space,
-            AutoCompactor(node, retention or Retention(), loop.time, loop.call_later),
-            CorruptionCheck(node, self.slices, corruption or CorruptionOptions(), loop.call_later),
-        )
-        self._health = HealthService(node, Metrics(node, self.hub, watch).render)
+        compactor = AutoCompactor(node, retention or Retention(), loop.time, loop.call_later)
+        corruptions = CorruptionCheck(node, self.slices, corruption or CorruptionOptions(), loop.call_later)
+        self._background = (self.lessor, self.scrubber, self.slices, self.space, compactor, corruptions)
+        self._health = HealthService(node, lambda: metrics.render())
         self._snapshots = SnapshotService(node, loop)
         services = (
             KvService(node, self.scrubber, self.slices),
@@ -98,6 +95,8 @@ class Services:
         routes = {path: handler for service in services for path, handler in service.routes().items()}
         guarded = {path: gated(member, path, access.guarded(path, handler)) for path, handler in routes.items()}
         self._composed = Composed(guarded, state)
+        self.sources = Sources(node, self.hub, watch, self.lessor, self._health, self._composed.routes(), figures or Figures())
+        metrics = Metrics(self.sources)
         self._schedule_progress()
 
     def routes(self) -> dict[str, Unary | Streaming]:

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from kvstore.member.bootstrap import identified
 from kvstore.member.config import MemberConfig
+from kvstore.member.figures import SLOW_TURN_SECONDS, Figures
 from kvstore.member.member import Member
 from kvstore.member.ports import Disk, StateMachine
 from kvstore.member.transport import PeerTransport
@@ -70,9 +71,12 @@ class ThreadDisk:
     Work that finds no room on the disk waits for it in the thread, and all later work behind it.
     """
 
-    def __init__(self, fail: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, fail: Callable[[BaseException], None], observe: Callable[[float], None] = lambda seconds: None
+    ) -> None:
+        """`observe` is told how long each job took, in this or that thread."""
         self._loop = asyncio.get_running_loop()
-        self._fail = fail
+        self._fail, self._observe = fail, observe
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._soon: deque[_Job] = deque()
         self._unfinished = 0
@@ -131,6 +135,7 @@ class ThreadDisk:
         started = perf_counter()
         work()
         seconds = perf_counter() - started
+        self._observe(seconds)
         if seconds > STALL_SECONDS:
             self._typical_seconds = max(self._typical_seconds, QUICK_SECONDS * MEDIAN_STEP**4)
         elif seconds > self._typical_seconds:
@@ -239,6 +244,7 @@ class Driver:
         self.loop = asyncio.get_running_loop()
         self.failed: asyncio.Future[None] = self.loop.create_future()
         self.member: Member
+        self.figures = Figures()
         self.on_turn: Callable[[], None] | None = None  # called after each turn: for tests and measurements
         self._parts: _Parts
         self._tick_seconds = config.tick_seconds
@@ -262,10 +268,12 @@ class Driver:
     def _turn(self) -> None:
         self._is_woken = False
         if not self.failed.done():
+            started = perf_counter()
             try:
                 self.member.turn()
             except Exception as error:
                 self.fail(error)
+            self.figures.slow_turns += perf_counter() - started > SLOW_TURN_SECONDS
             if self.on_turn is not None:
                 self.on_turn()
 
@@ -337,12 +345,13 @@ async def start_member(
     log = open_log(directory.log_path, state.applied_index)
     snapshots = SpooledSnapshots(directory.incoming_path)
     transport = PeerTransport(config.cluster_id, config.member_id, snapshots, random, client_context,
-                              state.is_quick, directory.note_peers)
+                              state.is_quick, directory.note_peers, driver.figures)
     server = Server(transport.routes(), limits=Limits(message_bytes=PEER_MESSAGE_BYTES))
-    disk: InlineDisk | ThreadDisk = ThreadDisk(driver.fail) if config.disk_thread else InlineDisk()
+    disk: InlineDisk | ThreadDisk = ThreadDisk(driver.fail, driver.figures.fsync.observe) if config.disk_thread else InlineDisk()
     try:
         port: Disk = disk
         member = Member(config, log, state, transport, port, snapshots, random, driver.wake)
+        member.upkeep.measure(perf_counter, driver.figures.commit.observe)
         transport.attach(member)
         member.changes.on_removed = partial(driver.retire, directory)
         for url in config.listen_peer_urls:

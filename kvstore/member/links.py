@@ -30,10 +30,11 @@ class Link:
 
     def __init__(self, source: int, to: int, urls: Sequence[str], path: str, metadata: Mapping[str, str],
                  random: Random, lost: Callable[[int, bool], None], removed: Callable[[], None],
-                 ssl_context: ssl.SSLContext | None) -> None:
+                 ssl_context: ssl.SSLContext | None, sent_bytes: dict[int, int]) -> None:
         self.urls = tuple(urls)
         self._source, self._to, self._path, self._metadata = source, to, path, metadata
         self._random, self._lost, self._removed, self._ssl_context = random, lost, removed, ssl_context
+        self._sent_bytes = sent_bytes  # by member
         self._messages: deque[pb.Message] = deque(maxlen=QUEUE_MESSAGES)
         self._asks: deque[pb.Ask] = deque(maxlen=QUEUE_MESSAGES)
         self.told_commit = 0
@@ -79,7 +80,9 @@ class Link:
         batch = pb.Batch(source=self._source, to=self._to, messages=self._messages, asks=self._asks)
         self._messages.clear()
         self._asks.clear()
-        call.send(batch.SerializeToString())
+        data = batch.SerializeToString()
+        self._sent_bytes[self._to] += len(data)
+        call.send(data)
         if is_urgent:
             self.channel.flush()
 

@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from kvstore.member import rescue
 from kvstore.member.bootstrap import MEMBERS
 from kvstore.member.envelope import HEADER_BYTES
+from kvstore.member.figures import Figures
 from kvstore.member.links import REMOVED, Link, SnapshotStream
 from kvstore.member.member import Member
 from kvstore.member.ports import MemberInfo, Snapshots
@@ -51,7 +52,8 @@ class PeerTransport:
 
     def __init__(self, cluster_id: int, member_id: int, snapshots: Snapshots, random: Random,
                  ssl_context: ssl.SSLContext | None = None, is_quick: Callable[[bytes], bool] = lambda data: False,
-                 note_peers: Callable[[Sequence[str]], None] = lambda urls: None) -> None:
+                 note_peers: Callable[[Sequence[str]], None] = lambda urls: None,
+                 figures: Figures | None = None) -> None:
         """`is_quick`: whether a command takes so little time to apply that its followers may hear of it later.
 
         `note_peers` is told the URLs of the other members whenever the members change.
@@ -59,6 +61,7 @@ class PeerTransport:
         self.member_id = member_id
         self._metadata = {"cluster-id": f"{cluster_id:x}", "member-id": f"{member_id:x}"}
         self._note_peers = note_peers
+        self.figures = figures or Figures()
         self._snapshots, self._random, self._ssl_context = snapshots, random, ssl_context
         self._loop = asyncio.get_running_loop()
         self._encoder = Encoder()
@@ -175,7 +178,8 @@ class PeerTransport:
                 if link is not None:
                     link.close()
                 self._links[member_id] = Link(self.member_id, member_id, peer.peer_urls, MESSAGES, self._metadata,
-                                              self._random, self._on_lost, self._on_removed, self._ssl_context)
+                                              self._random, self._on_lost, self._on_removed, self._ssl_context,
+                                              self.figures.sent_bytes)
 
     async def close(self) -> None:
         """Close all links and streams."""
@@ -192,6 +196,7 @@ class PeerTransport:
             self._end_ask(number, None)
 
     def _on_lost(self, member_id: int, has_gone: bool) -> None:
+        self.figures.lost[member_id] += 1
         if self._member is not None:
             self._member.on_lost(member_id, has_gone=has_gone)
 
@@ -270,7 +275,9 @@ class _Messages(_Refused):
 
     def on_message(self, message: bytes) -> None:
         try:
-            self._transport.on_batch(pb.Batch.FromString(message))
+            batch = pb.Batch.FromString(message)
+            self._transport.figures.received_bytes[batch.source] += len(message)
+            self._transport.on_batch(batch)
         except StrangerRefused:
             self._call.fail(Code.FAILED_PRECONDITION, REMOVED)
         except UNREADABLE as error:

@@ -33,7 +33,13 @@ class Upkeep:
         self.committed = state.applied_index
         self.is_full = False  # the last commit found no room
         self._commit_tick = 0
+        self._clock: Callable[[], float] = lambda: 0.0
+        self._observe: Callable[[float], None] = lambda seconds: None
         self._incoming: dict[int, tuple[SnapshotMark, bytes]] = {}
+
+    def measure(self, clock: Callable[[], float], observe: Callable[[float], None]) -> None:
+        """Tell `observe` the seconds that each commit takes."""
+        self._clock, self._observe = clock, observe
 
     def commit_if_due(self, tick: int, applied: int) -> None:
         """Commit what is applied when it is much or old."""
@@ -45,6 +51,7 @@ class Upkeep:
 
     def commit(self) -> bool:
         """Make the state durable; False: the disk has no room, the log goes on to keep what the state could not."""
+        started = self._clock()
         try:
             self.committed = self._state.commit()
         except StoreFull as error:
@@ -53,6 +60,7 @@ class Upkeep:
             self.is_full = True
         else:
             self.is_full = False
+            self._observe(self._clock() - started)
         return not self.is_full
 
     def compact(self, log: LogTail, applied: int, membership: Membership) -> Compacted | None:

@@ -37,7 +37,7 @@ Metadata values: str, or bytes for `-bin` names (base64 is done here on the way 
 Handlers are plain functions: no task is made for a call. All waits go through the running loop.
 """
 
-from kvstore.rpc.call import Call, Receiver, Streaming, Unary
+from kvstore.rpc.call import Call, Receiver, Streaming, Tally, Unary
 from kvstore.rpc.channel import Channel
 from kvstore.rpc.client_connection import CallReceiver, ClientCall
 from kvstore.rpc.client_stream import ClientStream
@@ -65,6 +65,7 @@ __all__ = [
     "RpcError",
     "Server",
     "Streaming",
+    "Tally",
     "Unary",
     "WebSocketResponse",
     "decode_binary",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from kvstore.rpc import frames
@@ -45,11 +45,28 @@ UnaryHandler = Callable[["Call", bytes], None]
 StreamingHandler = Callable[["Call"], Receiver]
 
 
+class Tally:
+    """Calls of one method: begun, and ended by status."""
+
+    def __init__(self) -> None:
+        self.started = 0
+        self.succeeded = 0
+        self.failed: dict[int, int] = {}  # by gRPC status code
+
+    def end(self, code: int) -> None:
+        """Count a call that ended with `code`."""
+        if code == 0:
+            self.succeeded += 1
+        else:
+            self.failed[code] = self.failed.get(code, 0) + 1
+
+
 @dataclass(frozen=True, slots=True)
 class Unary:
     """One message in; the handler answers now or later with `reply` or `fail`."""
 
     handler: UnaryHandler
+    tally: Tally = field(default_factory=Tally, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +74,7 @@ class Streaming:
     """Any number of messages in; the handler sends any number with `send`, then `finish` or `fail`."""
 
     handler: StreamingHandler
+    tally: Tally = field(default_factory=Tally, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +104,7 @@ class Call(Stream):
         "_receiver",
         "_server",
         "_slot",
+        "_tally",
         "_unfinished_bytes",
         "deadline",
         "head",
@@ -104,6 +123,7 @@ class Call(Stream):
         self._message: bytes | None = None
         self._body_bytes = 0
         self._unfinished_bytes = 0
+        self._tally: Tally | None = None if head.route is None else head.route.tally
         if head.timeout_seconds is not None:
             self.deadline = connection.clock() + head.timeout_seconds
             self._slot = connection.deadlines.add(self, self.deadline)
@@ -155,6 +175,7 @@ class Call(Stream):
             self.send(message)
             self.finish()
             return
+        self._count(Code.OK)
         connection.send_window -= framed
         connection.turn_room -= framed
         name = self.stream_id.to_bytes(4, "big")
@@ -201,6 +222,7 @@ class Call(Stream):
             return
         if not self._head_sent:
             self.send_head()
+        self._count(Code.OK)
         block = TRAILERS_OK + _encode_metadata(metadata) if metadata else TRAILERS_OK
         self.write_trailers(self._server.take_header_prefix() + block)
 
@@ -208,6 +230,7 @@ class Call(Stream):
         """End the call with a status other than OK, after everything sent. `text` is shown to the client as it is."""
         if self.local_closed or self._trailers is not None:
             return
+        self._count(code)
         block = encode_field(b"grpc-status", b"%d" % code) + encode_field(b"grpc-message", encode_message(text))
         if metadata:
             block += _encode_metadata(metadata)
@@ -219,6 +242,12 @@ class Call(Stream):
     def on_cancel(self, callback: Callable[[], None]) -> None:
         """Call once if the call ends without us (for unary handlers that wait; streaming ones have their receiver)."""
         self._cancel_callback = callback
+
+    def _count(self, code: int) -> None:
+        """Count the end of the call, once."""
+        tally, self._tally = self._tally, None
+        if tally is not None:
+            tally.end(code)
 
     def _close_local(self) -> None:
         self.local_closed = True
@@ -241,6 +270,8 @@ class Call(Stream):
     def start(self) -> None:
         """The head arrived: a streaming handler begins."""
         route = self.head.route
+        if self._tally is not None:
+            self._tally.started += 1
         if isinstance(route, Streaming):
             try:
                 self._receiver = route.handler(self)
@@ -346,6 +377,7 @@ class Call(Stream):
         self._tell_cancelled()
 
     def _tell_cancelled(self) -> None:
+        self._count(Code.CANCELLED)
         receiver, self._receiver = self._receiver, None
         callback, self._cancel_callback = self._cancel_callback, None
         try:

@@ -48,6 +48,7 @@ class Server:
         self.http1 = http1
         self.limits = limits or Limits()
         self.port = 0
+        self.received_bytes = self.sent_bytes = 0  # of HTTP/2, as it is before TLS
         self.connections: dict[_ServerProtocol, None] = {}  # in the order of arrival: a simulation must replay
         self._listeners: list[asyncio.Server] = []
         self._deadlines: Deadlines | None = None
@@ -126,6 +127,7 @@ class _ServerProtocol(asyncio.Protocol):
         """Feed the connection, then write all that it answered at once."""
         http2 = self._http2
         if http2 is not None:
+            self._server.received_bytes += len(data)
             http2.receive(data)
             self._flush()
         elif self._http1 is not None:
@@ -177,6 +179,7 @@ class _ServerProtocol(asyncio.Protocol):
             return
         output = http2.take_output()
         if output:
+            self._server.sent_bytes += len(output)
             self._transport.write(output)
             if http2.blocked and http2.is_writable:
                 http2.pump()

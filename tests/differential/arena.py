@@ -136,12 +136,20 @@ class Arena:
 
 
 def playable(sequence: Sequence[Step]) -> Iterator[Step]:
-    """Leave out a Compact after a watch of the past: whether that has caught up by then is nobody's promise."""
+    """Leave out a Compact after a watch of the past: whether that has caught up by then is nobody's promise.
+
+    And a second kind of alarm: before 3.6, the last one that was raised was the only one that counted.
+    """
     is_behind = False
+    first_alarm = 0
     for step in sequence:
         request = step.request if isinstance(step, Ask | Json | Watch) else None
         if isinstance(request, rpc.WatchCreateRequest) and request.start_revision > 0:
             is_behind = True
+        if isinstance(request, rpc.AlarmRequest) and request.action == rpc.AlarmRequest.ACTIVATE:
+            first_alarm = first_alarm or request.alarm
+            if request.alarm != first_alarm:
+                continue
         if not (isinstance(request, rpc.CompactionRequest) and is_behind):
             yield step
 

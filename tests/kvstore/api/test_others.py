@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from kvstore.api.metrics_text import of_histogram, render
+from kvstore.member.figures import Histogram
 from kvstore.pb import health_pb2
 from kvstore.pb import rpc_pb2 as rpc
 from kvstore.rpc import Code, RpcError
@@ -127,6 +129,9 @@ async def test_the_metrics_have_etcds_names(served: FakeServer) -> None:
     assert (values["etcd_debugging_lease_granted_total"], values["etcd_debugging_lease_revoked_total"]) == ("1", "0")
     assert values['etcd_cluster_version{cluster_version="3.7"}'] == "1"
     assert int(values["process_open_fds"]) > 0
+    put = 'grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"'
+    assert values[f"grpc_server_started_total{{{put}}}"] == "3"
+    assert values[f'grpc_server_handled_total{{grpc_code="OK",{put}}}'] == "3"
     assert 'etcd_server_version{server_version="3.7.0"}' in values
 
 
@@ -139,3 +144,38 @@ async def test_alarms_make_a_member_unhealthy_unless_they_are_excluded(served: F
     assert (await http(served, "/health?exclude=CORRUPT&exclude=NOSPACE"))[0] == 200
     assert (await http(served, "/readyz"))[0] == 503
     assert (await http(served, "/readyz?exclude=data_corruption"))[0] == 200
+
+
+async def test_calls_are_counted_by_their_outcome(served: FakeServer) -> None:
+    with pytest.raises(RpcError):
+        await call(served.channel, "KV/Put", rpc.PutRequest())
+    served.member.holds_proposals = True
+    with pytest.raises(RpcError):
+        await served.channel.unary("/etcdserverpb.KV/Put", rpc.PutRequest(key=b"a").SerializeToString(), timeout=0.02)
+    served.member.release()
+    waiting = asyncio.ensure_future(call(served.channel, "KV/Range", rpc.RangeRequest(key=b"a")))
+    assert (await waiting).count == 1
+    page = (await http(served, "/metrics"))[1]
+    labels = 'grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"}'
+    assert f'grpc_server_handled_total{{grpc_code="InvalidArgument",{labels} 1' in page
+    assert f"grpc_server_started_total{{{labels} 2" in page
+    assert 'grpc_server_handled_total{grpc_code="OK",grpc_method="Range"' in page
+    assert "etcd_mvcc_range_total 1" in page
+    watch = 'grpc_method="Watch",grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream"}'
+    assert f"grpc_server_started_total{{{watch} 0" in page
+
+
+def test_a_histogram_is_told_cumulatively() -> None:
+    histogram = Histogram((0.001, 0.01))
+    for seconds in (0.0005, 0.001, 0.005, 7):
+        histogram.observe(seconds)
+    page = render([of_histogram("disk", "How long.", histogram)])
+    assert page.splitlines() == [
+        "# HELP disk How long.",
+        "# TYPE disk histogram",
+        'disk_bucket{le="0.001"} 2',
+        'disk_bucket{le="0.01"} 3',
+        'disk_bucket{le="+Inf"} 4',
+        "disk_sum 7.0065",
+        "disk_count 4",
+    ]

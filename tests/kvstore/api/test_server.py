@@ -15,6 +15,7 @@ from kvstore.pb import rpc_pb2 as rpc
 from kvstore.rpc import Channel
 from kvstore.server import run
 from kvstore.storage.data_dir import DataDirectoryInUse
+from tests.differential.http import Http
 from tests.kvstore.api.calls import call
 from tests.kvstore.api.processes import free_ports
 
@@ -59,6 +60,20 @@ async def test_what_was_put_is_there_after_a_restart(tmp_path: Path) -> None:
         assert (found.kvs[0].value, found.header.revision) == (b"1", 2)
         listed = await call(channel, "Cluster/MemberList", rpc.MemberListRequest())
         assert [one.name for one in listed.members] == ["one"]
+
+
+async def test_the_metrics_page_tells_of_the_disk_and_of_the_bytes_of_clients(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    async with running(config) as channel:
+        await call(channel, "KV/Put", rpc.PutRequest(key=b"a", value=b"1" * 1000))
+        http = Http(config.listen_client_urls[0].removeprefix("http://"))
+        page = (await http.ask("GET", "/metrics"))[1]
+        await http.close()
+    values = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
+    assert int(values["etcd_network_client_grpc_received_bytes_total"]) > 1000
+    assert 0 < int(values["etcd_network_client_grpc_sent_bytes_total"]) < 1000
+    fsync = "etcd_disk_wal_fsync_duration_seconds"
+    assert 0 < int(values[f"{fsync}_count"]) == int(values[f'{fsync}_bucket{{le="+Inf"}}'])
 
 
 async def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What makes one write quick: who does the fsync, which messages wait for company, and what a late tick must not do."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from random import Random
 from socket import socketpair
@@ -159,7 +160,8 @@ class FakeLink(Link):
     """Records what leaves, and when."""
 
     def __init__(self) -> None:
-        super().__init__(1, 2, ["http://127.0.0.1:1"], "/", {}, Random(1), lambda to, gone: None, lambda: None, None)
+        sent_bytes: dict[int, int] = defaultdict(int)
+        super().__init__(1, 2, ["http://127.0.0.1:1"], "/", {}, Random(1), lambda to, gone: None, lambda: None, None, sent_bytes)
         self.sent: list[list[int]] = []
 
     def flush(self, *, is_urgent: bool = False) -> None:

@@ -140,3 +140,16 @@ async def test_what_cannot_be_read_ends_the_stream_and_not_the_member(cluster: L
     assert ended is not None
     assert ended.code == Code.INVALID_ARGUMENT
     assert await cluster.put("m1", "key", "value") == Ok(None)
+
+
+async def test_a_member_counts_its_saves_and_the_bytes_to_and_from_each_other(cluster: LoopbackCluster) -> None:
+    leader = await cluster.leader()
+    figures = cluster.drivers[leader].figures
+    saves = sum(figures.fsync.counts)
+    assert await cluster.put(leader, "key", "value") == Ok(None)
+    has_thread = cluster.options["disk_thread"]
+    assert (sum(figures.fsync.counts) > saves) == has_thread
+    others = {driver.member.member_id for name, driver in cluster.drivers.items() if name != leader}
+    assert set(figures.sent_bytes) == others
+    await cluster.until(lambda: set(figures.received_bytes) == others)
+    await cluster.until(lambda: sum(figures.commit.counts) > 0)
