@@ -24,7 +24,7 @@ from chaos.checkers.violation import Violation
 from chaos.history import Logged, Outcome
 from chaos.transactions import Transaction
 
-__all__ = ["Edge", "cycles", "edges"]
+__all__ = ["Edge", "cycles", "edges", "groups", "shortest_circle"]
 
 MOST_STARTS = 200  # of a large group, so many nodes are tried
 
@@ -69,8 +69,8 @@ def cycles(transactions: Sequence[Transaction], log: Sequence[Logged] = ()) -> l
         graph[edge.before].append(edge)
     for edge in _real_time(transactions, graph):
         graph[edge.before].append(edge)
-    for group in _groups(graph):
-        name, circle = _circle(group, graph, len(transactions))
+    for group in groups(graph):
+        name, circle = shortest_circle(group, graph, len(transactions))
         path = "; ".join(f"{edge.before} -{edge.why} {edge.key}-> {edge.after}" for edge in circle if edge.why != "rt")
         involved = sorted(
             {place for edge in circle for place in (edge.before, edge.after) if place < len(transactions)}
@@ -98,12 +98,16 @@ def edges(transactions: Sequence[Transaction], log: Sequence[Logged], found: lis
                 assert writer is not None
                 yield Edge(writer, read.reader, "wr", read.key)
             place += 1
-        if place < len(line) and line[place].writer not in (None, read.reader):
+        while (
+            place < len(line) and line[place].writer is None
+        ):  # to be before a version is to be before all that follow it
+            place += 1
+        if place < len(line) and line[place].writer != read.reader:
             yield Edge(read.reader, line[place].writer or 0, "rw", read.key)
     for key, line in versions.items():
-        for before, after in pairwise(line):
-            if before.writer is not None and after.writer is not None and before.writer != after.writer:
-                yield Edge(before.writer, after.writer, "ww", key)
+        for before, after in pairwise(version.writer for version in line if version.writer is not None):
+            if before != after:
+                yield Edge(before, after, "ww", key)
 
 
 def _writers(transactions: Sequence[Transaction]) -> tuple[dict[tuple[str, str], int], set[tuple[str, str]]]:
@@ -185,7 +189,7 @@ def _real_time(transactions: Sequence[Transaction], graph: Graph) -> list[Edge]:
     return found
 
 
-def _groups(graph: Graph) -> Iterator[set[int]]:
+def groups(graph: Graph) -> Iterator[set[int]]:
     """Strongly connected components of more than one node (Tarjan's, without recursion)."""
     number: dict[int, int] = {}
     low: dict[int, int] = {}
@@ -229,7 +233,7 @@ def _close(open_nodes: list[int], node: int) -> set[int]:
     return group
 
 
-def _circle(group: set[int], graph: Graph, count: int) -> tuple[str, list[Edge]]:
+def shortest_circle(group: set[int], graph: Graph, count: int) -> tuple[str, list[Edge]]:
     """A shortest circle in the group, of the worst name that it deserves."""
     for name, kinds in (("G0", {"rt", "ww"}), ("G1c", {"rt", "ww", "wr"}), ("G2", {"rt", "ww", "wr", "rw"})):
         starts = sorted(node for node in group if node < count)[:MOST_STARTS]

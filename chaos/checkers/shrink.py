@@ -87,30 +87,37 @@ def _is_closed(part: Sequence[Operation], deletes: Sequence[Operation]) -> bool:
 def smallest_of_transactions(
     transactions: Sequence[Transaction], log: Sequence[Logged], involved: Collection[int]
 ) -> list[int]:
-    """Return the positions of the fewest transactions that show it: a circle among a few, or those that are `involved`.
+    """Return the positions of the fewest transactions that show it.
 
-    Where the checker named some, they are joined by who wrote what they read, and then tried to be done without.
+    Those that the checker named are joined by who wrote what they read, and who overwrote that; where some of them come
+    before each other in a circle, as few as possible that do are left.
     """
-    chosen = sorted(involved)
-    if not chosen:
+    if not involved:
         return []
-    by_write = {
+    writer = {
         (step.key, step.value): index
         for index, each in enumerate(transactions)
         for step in each.then + each.otherwise
         if step.kind == "put"
     }
-    wide = set(chosen)
-    for index in chosen:
-        wide |= {
-            by_write[pair.key, pair.value]
-            for answer in transactions[index].answers
-            for pair in answer.pairs
-            if pair.value is not None and (pair.key, pair.value) in by_write
-        }
+    read = {
+        (pair.key, pair.mod_revision): pair.value
+        for index in involved
+        for answer in transactions[index].answers
+        for pair in answer.pairs
+    }
+    wide = set(involved) | {
+        writer[key, value or ""] for (key, _), value in read.items() if (key, value or "") in writer
+    }
+    for key, revision in read:
+        following = (each for each in log if each.revision > revision and each.key == key and each.value is not None)
+        overwritten = next(following, None)
+        if overwritten is not None:
+            wide |= {writer[change] for change in [(key, overwritten.value or "")] if change in writer}
 
     def has_circle(part: list[int]) -> bool:
-        return any(each.text[0] == "G" for each in cycles.cycles([transactions[index] for index in part], log))
+        found = cycles.cycles([transactions[index] for index in part])
+        return any(not each.text.startswith("G1a") for each in found)
 
     candidates = sorted(wide)
     return ddmin(candidates, has_circle) if has_circle(candidates) else candidates
