@@ -1,4 +1,4 @@
-"""`pilothouse chaos run | list | check`: faults on a real three-member store of real processes, and a verdict.
+"""`pilothouse chaos run | list | check | report`: faults on a real three-member store of real processes, and a verdict.
 
 Exit codes: 0 all promises held, 1 the run itself failed, 2 bad options, 3 a safety violation, 4 not live.
 """
@@ -17,6 +17,7 @@ from chaos import history
 from chaos.checkers import CHECKERS
 from chaos.faults import FAULTS
 from chaos.history import Outcome
+from chaos.report.command import check_command, report_command
 from chaos.runner import Options, Report, run
 from chaos.target import Target
 from chaos.workloads import WORKLOADS
@@ -32,6 +33,10 @@ SHOWN_VIOLATIONS = 10
 @click.group()
 def chaos() -> None:
     """Faults on a real cluster, and proof of what it kept."""
+
+
+chaos.add_command(check_command)
+chaos.add_command(report_command)
 
 
 @chaos.command("list")
@@ -88,20 +93,6 @@ def run_command(
         click.echo(f"everything is kept in {folder}", err=True)
         raise SystemExit(EXIT_UNSAFE)
     shutil.rmtree(folder)
-
-
-@chaos.command("check")
-@click.argument("history_file", type=click.Path(exists=True, path_type=Path))
-def check_command(history_file: Path) -> None:
-    """Check a history that `chaos run --history` kept."""
-    try:
-        operations, log = history.load(history_file)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
-    report = Report(operations=operations, log=log)
-    report.violations = {name: check(operations, log) for name, check in CHECKERS.items()}
-    show(report, "text")
-    raise SystemExit(0 if report.is_safe else EXIT_UNSAFE)
 
 
 def run_on_new_store(folder: Path, plan: StorePlan, options: Options) -> Report:

@@ -1,5 +1,4 @@
 """What a right store would do, as plain as possible: dictionaries, one revision after another.
 
-store.py      keys, revisions, versions, leases; guards, puts, ranges and deletes, compared with what was answered
-register.py   one key without revisions, for the search that does not trust them
+    store.py      keys, revisions, versions, leases; guards, puts, ranges and deletes, compared with what was answered
 """
