@@ -6,6 +6,7 @@ because of our front-proxy certificate. What the client itself sends in such hea
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from controlplane.apiserver import tunnel
@@ -13,9 +14,10 @@ from controlplane.apiserver.aggregation.remote import Place, Remote, Unavailable
 from controlplane.apiserver.context import Answer, Context, Header, Result
 from controlplane.apiserver.subresources import kubelets
 from controlplane.apiserver.subresources.proxy import streamed
-from controlplane.objects.status import ApiError
+from controlplane.objects.status import ApiError, bad_request
 
 _PREFIX: Final = b"x-remote-"
+_CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 _PLAIN: Final = "text/plain; charset=utf-8"
 
 
@@ -25,6 +27,7 @@ def _refusal(message: str) -> Answer:
 
 
 def _user_headers(context: Context) -> list[Header]:
+    """Who asks, for the other server to believe. A name that would be more than one header line is no name."""
     user = context.user
     found = [(b"x-remote-user", user.name.encode())]
     if user.uid:
@@ -33,6 +36,8 @@ def _user_headers(context: Context) -> list[Header]:
     for name, values in sorted(user.extra.items()):
         key = kubelets.quoted(name.lower()).replace("/", "%2F").encode()
         found += [(b"x-remote-extra-" + key, value.encode()) for value in values]
+    if any(_CONTROL.search(value) for _, value in found):
+        raise bad_request("the name, a group or an extra of the user has control characters")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,8 +17,44 @@ BAD_REQUEST: Final = (
 WITHOUT_BODY: Final = frozenset({204, 304})
 
 
-class MalformedTarget(ValueError):
+_SPACE_OR_CONTROL: Final = re.compile(rb"[\x00-\x20\x7f]")
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING: Final = frozenset({b"host", b"transfer-encoding", b"expect"})
+
+
+class MalformedHead(ValueError):
+    """What a request begins with has no meaning, or could have two."""
+
+
+class MalformedTarget(MalformedHead):
     """The request's target is no path."""
+
+
+def expects_continue(version: str, headers: list[Header]) -> bool:
+    """Whether an HTTP/1 client waits before it sends its body. MalformedHead where two servers could read a head differently:
+    no Host or several, a body whose length is in other codings than chunked, a version without headers (RFC 9112)."""
+    hosts, expects = 0, False
+    for name, value in headers:
+        if name not in _FRAMING:
+            continue
+        if name == b"host":
+            hosts += 1
+        elif name == b"expect":
+            expects = value.lower() == b"100-continue"
+        elif version != "1.1" or value.lower() != b"chunked":
+            raise MalformedHead("transfer-encoding")
+    if hosts > 1 or (version == "1.1" and not hosts) or version not in ("1.0", "1.1"):
+        raise MalformedHead("host")
+    return expects and version == "1.1"
+
+
+def is_plain(method: bytes, target: bytes, headers: list[Header]) -> bool:
+    """Whether an HTTP/2 head means the same when it is passed on as HTTP/1: names and method are tokens, the target has no
+    spaces, and one host is named."""
+    tokens = [method, *(name for name, _ in headers)]
+    if _SPACE_OR_CONTROL.search(target) or not all(map(_TOKEN.fullmatch, tokens)):
+        return False
+    return len({value for name, value in headers if name == b"host"}) <= 1
 
 
 @lru_cache(maxsize=8192)

@@ -174,7 +174,7 @@ class Http1Session(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._early = bytearray(data[upgrade.args[0] :])
-        except (httptools.HttpParserError, heads.MalformedTarget):
+        except (httptools.HttpParserError, heads.MalformedHead):
             self._refuse(400)
 
     def _refuse(self, code: int) -> None:
@@ -197,9 +197,7 @@ class Http1Session(asyncio.Protocol):
         target, self._target, self._headers, self._head_bytes = self._target, b"", [], 0
         version = parser.get_http_version()
         scope = heads.scope_of(version, parser.get_method().decode(), target, headers, self._state)
-        expects = version == "1.1" and any(
-            name == b"expect" and value.lower() == b"100-continue" for name, value in headers
-        )
+        expects = heads.expects_continue(version, headers)
         keep_alive = parser.should_keep_alive() and not parser.should_upgrade()
         exchange = self._reading = Http1Exchange(self, scope, keep_alive, expects)
         if self._exchange is None:

@@ -54,8 +54,10 @@ def interpret(fields: Fields) -> RequestHead:
         return RequestHead(fault=True)
     pseudo = {name: value for name, value in fields if name[0] == 0x3A}
     headers = [(name, value) for name, value in fields if name[0] != 0x3A]
-    if b":authority" in pseudo and not any(name == b"host" for name, _ in headers):
+    if b":authority" in pseudo:
         headers.insert(0, (b"host", pseudo[b":authority"]))
+    if not heads.is_plain(pseudo[b":method"], pseudo[b":path"], headers):
+        return RequestHead(fault=True)
     try:
         heads.path_and_query(pseudo[b":path"])
     except heads.MalformedTarget:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any, Final
 
 from controlplane.apiserver import tunnel
@@ -37,6 +38,19 @@ async def _object(context: Context, resource: Resource, namespace: str, name: st
     if entry is None:
         raise status.not_found(resource, name)
     return entry.object()
+
+
+def _allowed(address: str) -> str:
+    """The address, unless no pod has such a one: link-local (where clouds tell machines their secrets), unspecified,
+    multicast. ApiError 400 for those, in Kubernetes' words."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError as error:
+        raise status.bad_request("address not allowed") from error
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+    if parsed.is_link_local or parsed.is_unspecified or parsed.is_multicast:
+        raise status.bad_request("address not allowed")
+    return address
 
 
 async def _pod_address(context: Context, name: str, port: str) -> tuple[str, int]:
@@ -89,7 +103,7 @@ async def _endpoint(context: Context, resource: Resource) -> tuple[str, kubelets
         return "https", await upstreams.kubelet_endpoint(context.services, name)
     find = _pod_address if resource == PODS else _service_address
     address, number = await find(context, name, port)
-    return scheme, (address, number, upstreams.plain_context(scheme))
+    return scheme, (_allowed(address), number, upstreams.plain_context(scheme))
 
 
 async def _upgraded(context: Context, resource: Resource, endpoint: kubelets.Endpoint, target: str) -> Result:

@@ -90,6 +90,15 @@ async def test_requests_are_passed_on_in_the_name_of_the_user(
     assert not any("scopes" in name for name in seen)
 
 
+async def test_a_name_that_is_several_header_lines_is_passed_on_to_nobody(api: Api, served: ExtensionServer) -> None:
+    before = len(served.seen)
+    for name in ("eve\r\nX-Remote-Group: system:masters", "eve\nx: y", "eve\x7f"):
+        with pytest.raises(ApiError) as caught:
+            await api.client(name, ("system:masters",)).list(FLUNDERS, "default")
+        assert caught.value.code == 400
+    assert not any("eve" in str(seen) for seen in served.seen[before:])
+
+
 async def test_authorization_is_ours(api: Api, served: ExtensionServer) -> None:
     before = len(served.seen)
     with pytest.raises(ApiError) as caught:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from controlplane.machinery.client import ApiClient
-from controlplane.objects.kinds import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, SECRETS
+from controlplane.objects.kinds import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, PODS, SECRETS, SERVICE_ACCOUNTS
 from tests.controlplane.apiserver.conftest import Api
 
 RBAC = "rbac.authorization.k8s.io"
@@ -158,3 +158,14 @@ async def test_old_tls_is_refused(api: Api, version: ssl.TLSVersion) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
     assert writer.get_extra_info("ssl_object").version() == "TLSv1.2"
     writer.transport.abort()
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254", "0.0.0.0", "224.0.0.1"])
+async def test_no_proxy_reaches_what_only_the_servers_own_machine_may(client: ApiClient, address: str) -> None:
+    await client.create(SERVICE_ACCOUNTS, {"metadata": {"name": "default"}}, "default")
+    container = {"name": "c", "image": "i"}
+    await client.create(PODS, {"metadata": {"name": "p"}, "spec": {"containers": [container]}}, "default")
+    told = {"status": {"podIP": address, "podIPs": [{"ip": address}]}}
+    await client.patch(PODS, "p", told, "default", type="merge", subresource="status")
+    answer = await client.raw("GET", "/api/v1/namespaces/default/pods/p:80/proxy/latest/meta-data")
+    assert answer.status == 400 and b"address not allowed" in answer.body

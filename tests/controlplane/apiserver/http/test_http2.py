@@ -158,6 +158,67 @@ async def test_a_malformed_head_is_a_reset_and_a_bad_preface_the_end(served: Ser
     assert kind == frames.GOAWAY and await other.closed()
 
 
+GET = ((b":method", b"GET"), (b":scheme", b"https"), (b":path", b"/echo"), (b":authority", b"localhost"))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (*GET, (b"host", b"elsewhere")),
+        (*GET, (b"x-remote-user: admin", b"")),
+        (*GET, (b"a b", b"c")),
+        (*GET, (b"a", b"b\r\nc: d")),
+        (*GET, (b"transfer-encoding", b"chunked")),
+        (*GET, (b":path", b"/other")),
+        ((b"a", b"b"), *GET),
+        ((b":method", b"GET /x HTTP/1.1"), *GET[1:]),
+        (*GET[:2], (b":path", b"/a HTTP/1.1"), GET[3]),
+        (*GET[:2], (b":path", b"*"), GET[3]),
+        (*GET, (b":status", b"200")),
+        GET[:2],
+    ],
+)
+async def test_a_head_that_http1_would_read_differently_reaches_nobody(
+    served: Served, fields: tuple[tuple[bytes, bytes], ...]
+) -> None:
+    client = await Client.to(served)
+    client.send(frames.frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, 1, encode_fields(fields)))
+    kind, _, stream_id, _ = await client.frame()
+    assert (kind, stream_id) == (frames.RST_STREAM, 1) and not served.application.seen
+
+
+@pytest.mark.parametrize(
+    ("flood", "times"),
+    [
+        (frames.frame(frames.CONTINUATION, 0, 1, b"x"), 100),
+        (frames.frame(frames.PING, 0, 0, bytes(8)), 30_000),
+        (frames.settings_frame({}), 30_000),
+        (frames.frame(frames.DATA, 0, 1, b""), 30_000),
+    ],
+    ids=["continuation", "ping", "settings", "empty data"],
+)
+async def test_a_flood_ends_its_connection_and_costs_no_other(served: Served, flood: bytes, times: int) -> None:
+    attacker, other = await Client.to(served), await Client.to(served)
+    if flood[3] == frames.CONTINUATION:
+        attacker.send(frames.frame(frames.HEADERS, 0, 1, b""))
+    elif flood[3] == frames.DATA:
+        attacker.ask(1, "/wait", b"POST", ends=False)
+    attacker.send(flood * times)
+    kind, *_ = await attacker.frame()
+    assert kind == frames.GOAWAY and await attacker.closed()
+    other.ask(1, "/echo?x")
+    assert await other.body(1) == b"x"
+
+
+async def test_rapid_resets_end_their_connection(served: Served) -> None:
+    attacker = await Client.to(served)
+    for stream_id in range(1, 8001, 2):
+        attacker.ask(stream_id, "/wait")
+        attacker.send(frames.frame(frames.RST_STREAM, 0, stream_id, bytes(4)))
+    kind, *_ = await attacker.frame()
+    assert kind == frames.GOAWAY and await attacker.closed()
+
+
 async def test_a_server_that_stops_says_so_and_finishes(served: Served) -> None:
     client = await Client.to(served)
     client.ask(1, "/wait")
