@@ -1,0 +1,112 @@
+"""One member's files are gone or wrong: it comes back under another id with the help of the others."""
+
+import asyncio
+import shutil
+from pathlib import Path
+from random import Random
+from typing import ClassVar
+
+from chaos.faults.base import Fault, any_member
+from chaos.faults.maintenance import remove_member, until_done
+from chaos.target import Target
+from kvstore.pb import rpc_pb2 as rpc
+
+__all__ = ["DAMAGE_FAULTS"]
+
+BACK_SECONDS = 30.0
+
+
+class Wipe(Fault):
+    """Its directory is deleted; heal removes the member, adds it again, and starts it empty."""
+
+    name = "wipe"
+    summary = "the files of one member are deleted; it is removed and joins again"
+    is_destructive = True
+
+    async def choose(self, target: Target, random: Random) -> list[str]:
+        return any_member(target, random, None)
+
+    async def hurt(self, target: Target, victim: str, random: Random) -> None:
+        await target.hold_down(victim, self.name)
+        await asyncio.to_thread(shutil.rmtree, target.nodes[victim].data, True)
+
+    async def mend(self, target: Target, victim: str) -> None:
+        await _join_again(target, victim)
+        await target.release(victim, self.name)
+        await _wait_back(target, victim)
+
+    async def seen(self, target: Target, victim: str) -> bool:
+        return not target.nodes[victim].data.exists()
+
+
+class Flip(Fault):
+    """Bits of its files are flipped while it is down. It must not start as if nothing were wrong; then as `wipe`."""
+
+    is_destructive = True
+    where: ClassVar[str]
+
+    async def choose(self, target: Target, random: Random) -> list[str]:
+        return any_member(target, random, None)
+
+    async def hurt(self, target: Target, victim: str, random: Random) -> None:
+        node = target.nodes[victim]
+        await target.hold_down(victim, self.name)
+        self._said = len(node.words())
+        flip(node.data / self.where, random)
+        node.held_down.discard(self.name)
+        await target.start(victim)
+        node.held_down.add(self.name)
+
+    async def mend(self, target: Target, victim: str) -> None:
+        node = target.nodes[victim]
+        if node.process is not None and node.process.returncode is not None:  # it refused: replace it
+            await asyncio.to_thread(shutil.rmtree, node.data, True)
+            await _join_again(target, victim)
+        await target.release(victim, self.name)
+        await _wait_back(target, victim)
+
+    async def seen(self, target: Target, victim: str) -> bool:
+        said = target.nodes[victim].words()[self._said :]
+        return any(word in said for word in ("checksum", "damaged", "corrupt", "mismatch", "crc"))
+
+
+def flip(folder: Path, random: Random, bits: int = 64) -> None:
+    """Flip bits in the middle of the largest file."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if not files:
+        return
+    largest = max(files, key=lambda path: path.stat().st_blocks)
+    written = min(largest.stat().st_size, largest.stat().st_blocks * 512)
+    with largest.open("r+b") as file:
+        for _ in range(bits):
+            at = random.randrange(written)
+            file.seek(at)
+            old = file.read(1)
+            file.seek(at)
+            file.write(bytes([old[0] ^ 1 << random.randrange(8)]))
+
+
+async def _join_again(target: Target, victim: str) -> None:
+    node = target.nodes[victim]
+    await remove_member(target, node.peer_url)
+    await until_done(
+        target, "MemberAdd", rpc.MemberAddRequest(peerURLs=[node.peer_url]), "etcdserver: Peer URLs already exists"
+    )
+    node.state = "existing"
+
+
+async def _wait_back(target: Target, victim: str) -> None:
+    """Until it serves: before that, no other member may lose its files."""
+    try:
+        async with asyncio.timeout(BACK_SECONDS):
+            while await target.status(victim) is None:
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        return  # another fault holds it; the run's end tells
+
+
+DAMAGE_FAULTS: tuple[type[Fault], ...] = (
+    Wipe,
+    type("FlipLog", (Flip,), {"name": "flip-log", "summary": "bits of one member's log are flipped", "where": "log"}),
+    type("FlipState", (Flip,), {"name": "flip-state", "summary": "bits of one member's state are flipped", "where": "state"}),
+)
