@@ -22,7 +22,8 @@ _TYPES: Final = frozenset({"Object", "JSONPatch"})
 Token = tuple[str, str]
 
 
-def _tokens(text: str) -> Iterator[Token]:
+def tokens(text: str) -> Iterator[Token]:
+    """(kind, text) of an expression's parts: space (comments too), string, word, other."""
     for found in _TOKEN.finditer(text):
         yield found.lastgroup or "other", found.group()
 
@@ -47,14 +48,14 @@ def as_maps(text: str) -> str:
     """The expression with its literals of admission's types written as maps."""
     if not any(name in text for name in _TYPES):
         return text
-    tokens = list(_tokens(text))
+    parts = list(tokens(text))
     out: list[str] = []
     braces: list[str] = []  # of each open bracket: "type" for a literal of a type, or the bracket
     expects_field = False
     before, at = "", 0
-    while at < len(tokens):
-        kind, part = tokens[at]
-        if kind == "word" and part in _TYPES and before != "." and (end := _type_end(tokens, at)) >= 0:
+    while at < len(parts):
+        kind, part = parts[at]
+        if kind == "word" and part in _TYPES and before != "." and (end := _type_end(parts, at)) >= 0:
             out.append("{")
             braces.append("type")
             expects_field, before, at = True, "{", end + 1

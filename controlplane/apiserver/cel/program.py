@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any, Final
 
-from controlplane.apiserver.cel import authorizer, library
+from controlplane.apiserver.cel import authorizer, formats, library
 
 MISSING: Final = (
     "CEL expressions need the package cel-expr-python: install the extra with pip install 'pilothouse[cel]'"
@@ -41,13 +41,13 @@ def _functions(cel: Any) -> list[Any]:
     overloads: dict[str, list[Any]] = {}
 
     def declare(name: str, result: str, parameters: tuple[str, ...], member: bool, function: Any) -> None:
-        identifier = "_".join(("pilothouse", name, *parameters))
+        identifier = "_".join(("pilothouse", "of" if member else "global", name, *parameters))
         wanted = [types[parameter] for parameter in parameters]
         found = cel.Overload(identifier, return_type=types[result], parameters=wanted, is_member=member, impl=function)
         overloads.setdefault(name, []).append(found)
 
-    for name, (result, function) in library.GLOBAL.items():
-        declare(name, result, ("string",), False, function)
+    for name, result, parameters, function in library.GLOBAL:
+        declare(name, result, parameters, False, function)
     for name, result, parameters, function in (*library.MEMBERS, *authorizer.MEMBERS):
         declare(name, result, parameters, True, function)
     return [cel.FunctionDecl(name, found) for name, found in overloads.items()]
@@ -100,6 +100,6 @@ def compile_expression(text: str, names: tuple[str, ...]) -> Program:
     if not is_available():
         raise CelError(MISSING)
     try:
-        return Program(text, _environment(names).compile(text))
+        return Program(text, _environment(names).compile(formats.rewritten(text)))
     except Exception as error:
         raise CelError(f"compilation failed: {str(error).strip()}") from None
