@@ -208,6 +208,16 @@ def prepare_host_path(path: str, kind: str) -> None:
         raise VolumeError(f"hostPath type check failed: {path} is not a {kind or 'file or directory'}")
 
 
+def _within(volume: Path, sub_path: str) -> Path:
+    """A place in a volume, made when it is not there. StartFailed when a link that a pod laid leads out of the volume."""
+    place = (volume / _safe(sub_path)).resolve()
+    if not place.is_relative_to(volume.resolve()):
+        raise StartFailed("CreateContainerConfigError", f'subPath "{sub_path}" leads out of its volume')
+    if not place.exists():
+        place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
 def mounts_of(container: Mapping[str, Any], places: Mapping[str, Path], expand_path: Mapping[str, str]) -> list[Mount]:
     """The container's volumeMounts over `places` (volume name -> directory or file). StartFailed for an unknown one."""
     result = []
@@ -217,8 +227,6 @@ def mounts_of(container: Mapping[str, Any], places: Mapping[str, Path], expand_p
             raise StartFailed("CreateContainerConfigError", f'volume "{mount["name"]}" is not part of the pod')
         sub_path = mount.get("subPath") or expand(mount.get("subPathExpr") or "", expand_path)
         if sub_path:
-            place = place / _safe(sub_path)
-            if not place.exists():
-                place.mkdir(parents=True, exist_ok=True)
+            place = _within(place, sub_path)
         result.append(Mount(str(place), "/" + mount["mountPath"].strip("/"), bool(mount.get("readOnly"))))
     return result

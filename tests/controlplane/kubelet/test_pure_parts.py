@@ -367,3 +367,22 @@ def test_wrong_flags_are_named() -> None:
         parse_taints("a=b:Never")
     result = CliRunner().invoke(kubelet, ["--kubeconfig", "/no/such/file"])
     assert result.exit_code == 2 and "/no/such/file" in result.output
+
+
+@pytest.mark.parametrize("link", ["/etc", "../../outside", "inner-link"])
+def test_a_link_in_a_volume_leads_no_mount_out_of_it(tmp_path: Path, link: str) -> None:
+    volume = tmp_path / "pod" / "volume"
+    volume.mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    (volume / "inner-link").symlink_to(tmp_path / "outside")
+    (volume / "evil").symlink_to(link)
+    for sub_path in ("evil", "evil/deeper"):
+        container = {"volumeMounts": [{"name": "v", "mountPath": "/m", "subPath": sub_path}]}
+        with pytest.raises(StartFailed, match="leads out of its volume"):
+            volumes.mounts_of(container, {"v": volume}, {})
+    assert not (tmp_path / "outside" / "deeper").exists()
+    (volume / "fine").symlink_to("inner")
+    mounts = volumes.mounts_of(
+        {"volumeMounts": [{"name": "v", "mountPath": "/m", "subPath": "fine"}]}, {"v": volume}, {}
+    )
+    assert mounts[0].source == str(volume / "inner") and (volume / "inner").is_dir()
