@@ -1,33 +1,30 @@
-"""`pilothouse chaos run | list | check | report`: faults on a real three-member store of real processes, and a verdict.
+"""`pilothouse chaos run | list | check | report`: faults on a real store of real processes, and a verdict.
 
 Exit codes: 0 all promises held, 1 the run itself failed, 2 bad options, 3 a safety violation, 4 not live.
 """
 
 import asyncio
-import json
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import click
 
-from chaos import history
 from chaos.checkers import CHECKERS
 from chaos.faults import FAULTS
-from chaos.history import Outcome
+from chaos.history import save_history
 from chaos.report.command import check_command, report_command
 from chaos.runner import Options, Report, run
-from chaos.target import Target
+from chaos.summary import show
+from chaos.target import ETCD, PILOTHOUSE, Feature, Program, Target
 from chaos.workloads import WORKLOADS
-from controlplane.launcher.plan import StorePlan
-from controlplane.launcher.start import bring_down, bring_up
-from controlplane.launcher.state import DataDirectory
 
 EXIT_UNSAFE = 3
 EXIT_NOT_LIVE = 4
-SHOWN_VIOLATIONS = 10
+PROGRAMS = {"pilothouse": PILOTHOUSE, "etcd": ETCD}
+FAST_TIMERS = {"heartbeat-interval": "50", "election-timeout": "500", "snapshot-count": "100"}
 
 
 @click.group()
@@ -41,100 +38,90 @@ chaos.add_command(report_command)
 
 @chaos.command("list")
 def list_() -> None:
-    """List faults, workloads and checkers."""
-    for title, names in (("faults", FAULTS), ("workloads", WORKLOADS), ("checkers", CHECKERS)):
-        click.echo(f"{title}: {', '.join(names)}")
+    """List faults (and why one cannot be injected here), workloads and checkers."""
+    for name, fault in FAULTS.items():
+        why_not = fault.why_not(True)
+        click.echo(f"fault     {name:22} {fault.summary}{f'  [not here: {why_not}]' if why_not else ''}")
+    for name, workload in WORKLOADS.items():
+        click.echo(f"workload  {name:22} keys under {workload.scope.prefix}")
+    click.echo(f"checkers  {', '.join(CHECKERS)}")
+
+
+def _names(known: dict[str, object], given: str, what: str) -> tuple[str, ...]:
+    names = tuple(known) if given == "all" else tuple(name for name in given.split(",") if name)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise click.BadParameter(f"no such {what}: {', '.join(unknown)}; there are {', '.join(known)}")
+    return names
 
 
 @chaos.command("run")
-@click.option(
-    "--faults", default=",".join(FAULTS), show_default=True, help="Comma-separated; see `pilothouse chaos list`."
-)
-@click.option("--workload", type=click.Choice(list(WORKLOADS)), default="register", show_default=True)
+@click.option("--faults", default="all", show_default=True, help="Comma-separated; see `pilothouse chaos list`.")
+@click.option("--workload", default="register", show_default=True, help="Comma-separated, or all.")
 @click.option("--minutes", type=float, default=1.0, show_default=True)
-@click.option("--clients", default=8, show_default=True)
+@click.option("--clients", default=8, show_default=True, help="Of each workload.")
 @click.option("--members", default=3, show_default=True)
+@click.option("--overlap", default=2, show_default=True, help="How many faults may be there at once.")
 @click.option(
     "--seed", type=int, default=None, help="Of every choice of the run; by default from the clock, and printed."
 )
-@click.option("--base-port", default=12379, show_default=True)
+@click.option("--target", default="pilothouse", show_default=True, type=click.Choice(list(PROGRAMS)), help="The store.")
 @click.option("--history", "history_file", type=click.Path(path_type=Path), help="Keep the history in this file.")
 @click.option("--output", "-o", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def run_command(
-    faults: str,
-    workload: str,
-    minutes: float,
-    clients: int,
-    members: int,
-    seed: int | None,
-    base_port: int,
-    history_file: Path | None,
-    output: str,
-) -> None:
+    faults: str, workload: str, minutes: float, clients: int, members: int, overlap: int, seed: int | None, target: str,
+    history_file: Path | None, output: str,
+) -> None:  # fmt: skip
     """Start a store in a temporary directory, hurt it for some minutes, and check every promise."""
-    names = tuple(name for name in faults.split(",") if name)
-    unknown = [name for name in names if name not in FAULTS]
-    if unknown:
-        raise click.BadParameter(f"no such fault: {', '.join(unknown)}; there are {', '.join(FAULTS)}")
+    program = PROGRAMS[target]
+    names = _names(dict(FAULTS), faults, "fault")
+    skipped = {name: why for name in names if (why := _why_not(name, names, program))}
     chosen = time.time_ns() % 1_000_000 if seed is None else seed
-    options = Options(faults=names, workload=workload, seconds=minutes * 60, clients=clients, seed=chosen)
+    options = Options(
+        faults=tuple(name for name in names if name not in skipped), workloads=_names(dict(WORKLOADS), workload, "workload"),
+        seconds=minutes * 60, clients=clients, seed=chosen, overlap=overlap,
+    )  # fmt: skip
+    for name, why in skipped.items():
+        click.echo(f"skipped {name}: {why}", err=True)
     click.echo(f"seed {chosen}", err=True)
     folder = Path(tempfile.mkdtemp(prefix="pilothouse-chaos-"))
     try:
-        report = run_on_new_store(folder, StorePlan(members=members, base_port=base_port), options)
-    except TimeoutError as error:
-        click.echo(f"NOT LIVE: the store did not serve again; its files are in {folder}", err=True)
-        raise SystemExit(EXIT_NOT_LIVE) from error
-    if history_file is not None:
-        history.save(history_file, report.operations, report.log)
-    show(report, output)
-    if not report.is_safe:
-        history.save(folder / "history.jsonl", report.operations, report.log)
-        click.echo(f"everything is kept in {folder}", err=True)
-        raise SystemExit(EXIT_UNSAFE)
-    shutil.rmtree(folder)
-
-
-def run_on_new_store(folder: Path, plan: StorePlan, options: Options) -> Report:
-    directory = DataDirectory(folder / "store")
-    bring_up(directory, plan, foreground=False, restart=False, after=lambda: None)
-    try:
-        return asyncio.run(run(Target(directory, plan), options, lambda text: click.echo(text, err=True)))
-    finally:
-        bring_down(directory)
-
-
-def show(report: Report, output: str) -> None:
-    """Print the verdict; violations first, since they are what a person came for."""
-    if output == "json":
-        click.echo(json.dumps(as_document(report), indent=2))
-        return
-    for name, violations in report.violations.items():
-        for text in violations[:SHOWN_VIOLATIONS]:
-            click.echo(f"{name}: {text}")
-        if len(violations) > SHOWN_VIOLATIONS:
-            click.echo(f"{name}: ... and {len(violations) - SHOWN_VIOLATIONS} more")
-    counts = ", ".join(f"{report.count(outcome)} {outcome.value}" for outcome in Outcome)
-    click.echo(f"{len(report.operations)} operations: {counts}; {len(report.log)} writes in the log")
-    if report.injected:
-        click.echo("faults: " + ", ".join(f"{name} {count}" for name, count in report.injected.items()))
-    if report.recoveries:
+        report = asyncio.run(_run(folder, program, members, options))
+    except* TimeoutError as errors:
         click.echo(
-            f"first write after a heal: median {median(report.recoveries):.2f} s, worst {max(report.recoveries):.2f} s"
+            f"NOT LIVE: the store did not serve again ({errors.exceptions[0]}); its files are in {folder}", err=True
         )
-    click.echo("every promise held" if report.is_safe else "SAFETY VIOLATED")
+        raise SystemExit(EXIT_NOT_LIVE) from errors
+    report.skipped = skipped
+    _conclude(report, folder, history_file, output)
 
 
-def as_document(report: Report) -> dict[str, object]:
-    return {
-        "operations": {outcome.value: report.count(outcome) for outcome in Outcome},
-        "log": len(report.log),
-        "faults": report.injected,
-        "recoverySeconds": report.recoveries,
-        "violations": report.violations,
-        "safe": report.is_safe,
-    }
+def _why_not(name: str, names: tuple[str, ...], program: Program) -> str:
+    """Members are behind proxies, or behind the switch: what the first of the two kinds needs decides."""
+    layers = (Feature.LINKS, Feature.SWITCH)
+    wanted = [layer for other in names for layer in layers if layer in FAULTS[other].needs]
+    mine = [layer for layer in layers if layer in FAULTS[name].needs]
+    if mine and mine[0] is not wanted[0]:
+        return f"the members of this run are behind {wanted[0]}: name a fault on {mine[0]} first"
+    return FAULTS[name].why_not(program.is_preloadable)
 
 
-def median(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2]
+async def _run(folder: Path, program: Program, members: int, options: Options) -> Report:
+    features = frozenset[Feature]().union(*(FAULTS[name].needs for name in options.faults))
+    target = Target(folder, program, members, features, Random(options.seed), **FAST_TIMERS)
+    try:
+        await target.up()
+        return await run(target, options, lambda text: click.echo(text, err=True))
+    finally:
+        await target.down()
+
+
+def _conclude(report: Report, folder: Path, history_file: Path | None, output: str) -> None:
+    if history_file is not None:
+        save_history(history_file, report.history)
+    show(report, output)
+    if not (report.verdicts.is_safe and report.verdicts.is_live):
+        save_history(folder / "history.jsonl", report.history)
+        click.echo(f"everything is kept in {folder}", err=True)
+        raise SystemExit(EXIT_NOT_LIVE if report.verdicts.is_safe else EXIT_UNSAFE)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -106,6 +106,8 @@ class Target:
         self.damage = asyncio.Lock()  # who holds it may destroy what one member keeps
         self.switch: Switch | None = None
         self.unexpected_ends: list[str] = []
+        self.busy_faults: set[str] = set()
+        self.may_compact: Callable[[], int] = lambda: 0  # up to which revision the history has been written down
         self._flags = flags
         self._count = members
         self._cleanups: list[Callable[[], object]] = []
@@ -136,7 +138,7 @@ class Target:
         for name in self.nodes:
             await self.start(name)
         async with asyncio.timeout(60):
-            while await self.leader() is None:
+            while await self.leader() is None:  # noqa: ASYNC110 (a process that starts has no event to tell)
                 await asyncio.sleep(POLL_SECONDS)
 
     async def down(self) -> None:
@@ -244,17 +246,24 @@ class Target:
                 return None
         return answer.leader == answer.header.member_id, answer.raftTerm, answer.header.revision
 
+    async def until_up(self, name: str) -> None:
+        """Return when it answers."""
+        while await self.status(name) is None:  # noqa: ASYNC110 (nor has one that comes back)
+            await asyncio.sleep(POLL_SECONDS)
+
     async def leader(self) -> str | None:
         """Return the member that says it leads in the highest term, None when none answers so."""
         answers = await asyncio.gather(*(self.status(name) for name in self.nodes))
         leading = [(answer[1], name) for name, answer in zip(self.nodes, answers) if answer and answer[0]]
         return max(leading)[1] if leading else None
 
-    def tend(self) -> None:
-        """Note the members that ended though no fault holds them down (a supervisor would start them again)."""
+    async def tend(self) -> None:
+        """Start again, as a supervisor would, who ended though no fault holds him down; note that he did."""
         for node in self.nodes.values():
             if node.process is not None and not node.is_running and not node.held_down:
-                self.unexpected_ends.append(f"{node.name} ended with {node.process.returncode}")
+                last = node.words().strip().splitlines()[-1:] or ["no words"]
+                self.unexpected_ends.append(f"{node.name} ended with {node.process.returncode}: {last[0][:300]}")
+                await self.start(node.name)
 
 
 def free_ports(count: int) -> list[int]:
@@ -264,8 +273,3 @@ def free_ports(count: int) -> list[int]:
     for one in opened:
         one.close()
     return ports
-
-
-def features_of(needs: Mapping[str, frozenset[Feature]]) -> frozenset[Feature]:
-    """All that the named faults need together."""
-    return frozenset[Feature]().union(*needs.values())

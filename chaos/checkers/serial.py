@@ -196,7 +196,7 @@ class _Replay:
                 if index not in self._judgement.revisions and self._would_delete(index, keys):
                     return index
             leases = {self._model.entries[key][4] if key in self._model.entries else 0 for key in keys}
-            if len(leases) == 1 and 0 not in leases:
+            if 0 not in leases:  # one lease, or several that ended together
                 self._force(revision, logged)
                 return None
         self._judgement.violations.append(Violation(f"PHANTOM: nobody asked for revision {revision}: {logged}"))

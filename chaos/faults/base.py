@@ -1,7 +1,6 @@
 """What a fault is."""
 
 import asyncio
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from random import Random
@@ -25,14 +24,12 @@ class Fault(ABC):
     name            what `--faults` takes                     summary   one line for `pilothouse chaos list`
     needs           what the target must have for it
     is_destructive  it takes away what one member keeps: only one such fault at a time
-    is_on_switch    it is about packets: the members must be behind the switch
     """
 
     name: ClassVar[str]
     summary: ClassVar[str] = ""
     needs: ClassVar[frozenset[Feature]] = frozenset()
     is_destructive: ClassVar[bool] = False
-    takes_libc: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.injected = 0
@@ -84,7 +81,7 @@ class Fault(ABC):
     @abstractmethod
     async def hurt(self, target: Target, victim: str, random: Random) -> None: ...
 
-    async def mend(self, target: Target, victim: str) -> None:
+    async def mend(self, target: Target, victim: str) -> None:  # noqa: B027 (some undo themselves)
         """Undo what `hurt` did."""
 
     async def seen(self, target: Target, victim: str) -> bool:
@@ -114,9 +111,3 @@ def everybody(target: Target, random: Random, leader: str | None) -> list[str]:
 def minority(target: Target, random: Random, leader: str | None) -> list[str]:
     """As many as may be missing."""
     return random.sample(target.members, (len(target.members) - 1) // 2)
-
-
-def is_installed(*programs: str) -> str:
-    """Return which program is missing; "": none."""
-    missing = [program for program in programs if shutil.which(program) is None]
-    return f"{', '.join(missing)} not installed" if missing else ""

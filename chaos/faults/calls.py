@@ -59,7 +59,7 @@ class Clock(Fault):
         _control(target, victim).set_clock(offset_seconds=0, rate=1)
 
     async def seen(self, target: Target, victim: str) -> bool:
-        return _control(target, victim).lies > self._before[victim]
+        return bool(_control(target, victim).lies > self._before[victim])
 
 
 class Strobe(Clock):
@@ -117,7 +117,9 @@ def _kind(
     at: tuple[int, int] = (1, 1), who: Choose = any_member,
 ) -> type[Fault]:  # fmt: skip
     order = {"call": call, "action": action, "path": path, "value": value}
-    return type("Calls", (Calls,), {"name": name, "summary": summary, "order": order, "at": at, "who": staticmethod(who)})
+    return type(
+        "Calls", (Calls,), {"name": name, "summary": summary, "order": order, "at": at, "who": staticmethod(who)}
+    )
 
 
 CALL_FAULTS: tuple[type[Fault], ...] = (

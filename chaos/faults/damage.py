@@ -99,8 +99,7 @@ async def _wait_back(target: Target, victim: str) -> None:
     """Until it serves: before that, no other member may lose its files."""
     try:
         async with asyncio.timeout(BACK_SECONDS):
-            while await target.status(victim) is None:
-                await asyncio.sleep(0.1)
+            await target.until_up(victim)
     except TimeoutError:
         return  # another fault holds it; the run's end tells
 
@@ -108,5 +107,9 @@ async def _wait_back(target: Target, victim: str) -> None:
 DAMAGE_FAULTS: tuple[type[Fault], ...] = (
     Wipe,
     type("FlipLog", (Flip,), {"name": "flip-log", "summary": "bits of one member's log are flipped", "where": "log"}),
-    type("FlipState", (Flip,), {"name": "flip-state", "summary": "bits of one member's state are flipped", "where": "state"}),
+    type(
+        "FlipState",
+        (Flip,),
+        {"name": "flip-state", "summary": "bits of one member's state are flipped", "where": "state"},
+    ),
 )

@@ -1,7 +1,6 @@
 """Real disks that fail: power cuts, full ones, thin ones whose syncs fail after the fact. Root."""
 
 import asyncio
-from pathlib import Path
 from random import Random
 from typing import ClassVar
 
@@ -36,11 +35,7 @@ class PowerCut(Fault):
         await target.release(victim, self.name)
 
     async def seen(self, target: Target, victim: str) -> bool:
-        try:
-            Path(_disk(target, victim).path / "probe").write_bytes(b"1")
-        except OSError:
-            return True
-        return False
+        return not await asyncio.to_thread(_takes, _disk(target, victim), 1)
 
 
 class DiskFull(Fault):
@@ -66,11 +61,7 @@ class DiskFull(Fault):
             return
 
     async def seen(self, target: Target, victim: str) -> bool:
-        try:
-            (_disk(target, victim).path / "probe").write_bytes(bytes(1 << 16))
-        except OSError:
-            return True
-        return False
+        return not await asyncio.to_thread(_takes, _disk(target, victim), 1 << 16)
 
 
 class ThinDisk(Fault):
@@ -98,7 +89,17 @@ class ThinDisk(Fault):
 
     async def seen(self, target: Target, victim: str) -> bool:
         said = target.nodes[victim].words()[self._said :]
-        return any(word in said for word in ("Input/output error", "input/output error", "No space left", "no space left"))
+        return any(
+            word in said for word in ("Input/output error", "input/output error", "No space left", "no space left")
+        )
+
+
+def _takes(disk: Disk, size: int) -> bool:
+    try:
+        (disk.path / "probe").write_bytes(bytes(size))
+    except OSError:
+        return False
+    return True
 
 
 def _disk(target: Target, victim: str) -> Disk:

@@ -53,9 +53,10 @@ class Compact(Request):
 
     async def ask(self, target: Target, victim: str, random: Random) -> bool:
         async with Client(target.direct) as client:
-            revision = (await client.range(b"chaos/alive")).header.revision
             try:
-                await client.compact(max(1, revision - random.randrange(200)), physical=random.random() < 0.5)
+                await client.compact(
+                    max(1, target.may_compact() - random.randrange(100)), physical=random.random() < 0.5
+                )
             except Compacted:
                 return False
             return True
@@ -93,7 +94,9 @@ class TransferLeader(Request):
         followers = [one for one in await _members(target) if one.name in target.nodes and one.name != leader]
         if not followers:
             return False
-        await _call(target, leader, _MAINTENANCE + "MoveLeader", rpc.MoveLeaderRequest(targetID=random.choice(followers).ID))
+        await _call(
+            target, leader, _MAINTENANCE + "MoveLeader", rpc.MoveLeaderRequest(targetID=random.choice(followers).ID)
+        )
         return True
 
 
@@ -163,7 +166,9 @@ async def remove_member(target: Target, peer_url: str) -> None:
     """Remove whoever is known under the address."""
     for member in await _members(target):
         if peer_url in member.peerURLs:
-            await until_done(target, "MemberRemove", rpc.MemberRemoveRequest(ID=member.ID), "etcdserver: member not found")
+            await until_done(
+                target, "MemberRemove", rpc.MemberRemoveRequest(ID=member.ID), "etcdserver: member not found"
+            )
 
 
 async def _members(target: Target) -> list[rpc.Member]:

@@ -44,7 +44,14 @@ class Pause(End):
 
     async def seen(self, target: Target, victim: str) -> bool:
         pid = target.pids().get(victim)
-        return pid is not None and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        return pid is not None and _state(pid) == "T"
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 class RollingRestart(Fault):

@@ -149,7 +149,7 @@ def _in_namespace(namespace: str, make: Callable[[], int]) -> int:
 
     def work() -> None:
         try:
-            with open(f"/run/netns/{namespace}") as file:  # noqa: PTH123 (its descriptor is what is wanted)
+            with open(f"/run/netns/{namespace}") as file:
                 if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET):
                     raise OSError(ctypes.get_errno(), f"cannot enter {namespace}")
             made.append(make())

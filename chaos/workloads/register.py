@@ -1,32 +1,33 @@
-"""Registers: puts, linearizable reads and compare-and-swaps on a few keys, every written value unique."""
+"""Registers: puts, linearizable reads and compare-and-swaps on a few keys, every written value unique.
+
+The keys change every so many operations: a search for an order without revisions is hard on long histories of one key.
+"""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from random import Random
 
 from chaos.history import Operation, Outcome
+from chaos.observed import Scope
+from chaos.workloads.session import OPERATION_TIMEOUT_SECONDS, PAUSE_AFTER_ERROR_SECONDS, Bench
 from kvstore.client import Client, EtcdError, ops
 
 KEYS = 8
+OPERATIONS_ON_A_KEY = 25  # of one client; some clients together make a few hundred
 PREFIX = "chaos/register/"
-OPERATION_TIMEOUT_SECONDS = 8.0
-PAUSE_AFTER_ERROR_SECONDS = 0.05
+SCOPE = Scope("register", PREFIX)
 
 Answer = tuple[str | None, int, int, bool]  # value, header revision, mod revision, whether the guard held
 
 
-async def client(
-    endpoints: Sequence[str], number: int, random: Random, go_on: Callable[[], bool], history: list[Operation]
-) -> None:
+async def client(bench: Bench) -> None:
     """Work until `go_on` says no, on one endpoint at a time as an application does; append each operation when it ended."""
     loop = asyncio.get_running_loop()
-    shuffled = random.sample(list(endpoints), len(endpoints))
+    random, number = bench.random, bench.number
     seen: dict[str, int] = {}
-    async with Client(shuffled) as store:
+    async with Client(bench.shuffled()) as store:
         count = 0
-        while go_on():
+        while bench.go_on():
             count += 1
-            key = f"{PREFIX}{random.randrange(KEYS)}"
+            key = f"{PREFIX}{count // (OPERATIONS_ON_A_KEY * KEYS)}.{random.randrange(KEYS)}"
             kind = random.choices(("put", "get", "cas"), (4, 4, 2))[0]
             value = None if kind == "get" else f"{number}.{count}"
             expected = seen.get(key, 0) if kind == "cas" else None
@@ -37,7 +38,7 @@ async def client(
                 current = await perform(store, number, "get", key, None, None, loop.time())
                 operation = current
             assert operation is not None
-            history.append(operation)
+            bench.history.operations.append(operation)
             if operation.outcome is Outcome.OK:
                 seen[key] = operation.mod_revision
             else:
@@ -76,6 +77,7 @@ async def perform(
 
 
 async def ask(store: Client, kind: str, key: str, value: str | None, expected: int | None) -> Answer:
+    """Perform it; see `Answer`."""
     if kind == "get":
         found = await store.range(key.encode())
         if not found.kvs:

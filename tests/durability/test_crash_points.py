@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from chaos.machine.shim import environment as fault
 from tests.durability.member import Member, Writer
-from tests.durability.shim import fault, needs_compiler
+from tests.durability.shim import needs_compiler
 
 pytestmark = needs_compiler
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from chaos.machine.shim import environment as fault
 from kvstore.rpc import Code, RpcError
 from tests.durability.member import Member, Writer
-from tests.durability.shim import fault, needs_compiler
+from tests.durability.shim import needs_compiler
 
 SMALL, LARGE = "160m", "400m"
 RECOVERY_SECONDS = 12.0

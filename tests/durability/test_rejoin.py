@@ -8,7 +8,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.durability.shim import fault, needs_compiler
+from chaos.machine.shim import environment as fault
+from tests.durability.shim import needs_compiler
 from tests.durability.test_damage import cut_in_half, flip, largest
 from tests.kvstore.api.processes import free_ports, needs_etcdctl
 from tests.kvstore.membership.load import Load, keys
@@ -46,7 +47,9 @@ def follower(cluster: Servers) -> str:
 
 
 @pytest.mark.parametrize("who", ["leader", pytest.param("follower", marks=pytest.mark.slow)])
-def test_a_member_with_a_flipped_bit_in_its_log_rejoins_under_another_id_while_writes_go_on(ours: Servers, who: str) -> None:
+def test_a_member_with_a_flipped_bit_in_its_log_rejoins_under_another_id_while_writes_go_on(
+    ours: Servers, who: str
+) -> None:
     ours.found(*NAMES)
     bad = ours.leader("one") if who == "leader" else follower(ours)
     others = [name for name in NAMES if name != bad]
