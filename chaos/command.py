@@ -92,7 +92,7 @@ def run_command(
             f"NOT LIVE: the store did not serve again ({errors.exceptions[0]}); its files are in {folder}", err=True
         )
         raise SystemExit(EXIT_NOT_LIVE) from errors
-    report.skipped = skipped
+    report.skipped.update(skipped)
     _conclude(report, folder, history_file, output)
 
 

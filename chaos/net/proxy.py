@@ -152,9 +152,9 @@ def dialler(port: int, processes: Mapping[str, int]) -> str:
     for name, pid in processes.items():
         inodes = _inodes(pid, port)
         with contextlib.suppress(OSError):
-            for entry in os.scandir(f"/proc/{pid}/fd"):
+            for entry in os.listdir(f"/proc/{pid}/fd"):
                 with contextlib.suppress(OSError):
-                    if os.readlink(entry.path) in inodes:
+                    if os.readlink(f"/proc/{pid}/fd/{entry}") in inodes:
                         return name
     return CLIENTS
 
