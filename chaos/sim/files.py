@@ -153,7 +153,8 @@ class SimulatedFiles:
         if not self.has_room and any(data):  # zeros take what was written back
             if self._random.random() >= PARTIAL_SHARE:
                 raise OSError(errno.ENOSPC, "simulated")
-            data = data[: self._random.randrange(len(data))]
+            cuts = [start - position for start, _ in _sectors(position, len(data))]  # file systems cut at blocks
+            data = data[: self._random.choice(cuts)]
             if not data:
                 raise OSError(errno.ENOSPC, "simulated")
         found, end = self._open[file], position + len(data)

@@ -1,7 +1,7 @@
 """The hands of operators, and of whoever runs a member: they carry out what takes several steps, each until it is done.
 
     replace     remove a member, empty its disks, add it again (as a voter, or as a learner and promote it)
-    add_stray   add a learner that nobody starts; its healing removes it
+    add_stray   add a learner that nobody starts; once healed, it is removed
     mend        what kvstore.member.rejoin does for a member whose log or state is damaged: the same questions to the others
 """
 
@@ -36,6 +36,7 @@ __all__ = ["Hands"]
 CLUSTER = "/etcdserverpb.Cluster/"
 PAUSE_SECONDS = 0.5
 TIMEOUT_SECONDS = 5.0
+PATROL_SECONDS = 2.0
 STRAY_URL = "http://nobody:2380"
 
 Next = Callable[[], None]
@@ -48,6 +49,7 @@ class Hands:
         self._world = world
         self._random: Random = world.random_for("hands")
         self._caller = Caller(world, "hands")
+        self._wanted_strays, self._is_patrolling = 0, False
 
     def _soon(self, step: Next) -> None:
         self._world.heap.after(PAUSE_SECONDS * (0.5 + self._random.random()), step)
@@ -133,20 +135,29 @@ class Hands:
     # A learner that never comes --------------------------------------------------------------------------------------
 
     def add_stray(self, asked: Host) -> Next:
-        """Ask `asked` to add one; the answer removes whatever there is of it."""
+        """Ask `asked` to add one. Once healed, strays are looked for again and again: a request may be done much later."""
         request = MemberAddRequest(peerURLs=[STRAY_URL], isLearner=True).SerializeToString()
         self._caller.call(asked, CLUSTER + "MemberAdd", request, TIMEOUT_SECONDS, self._world.ignore)
-        return self._remove_strays
+        self._wanted_strays += 1
+        return self._unwant
 
-    def _remove_strays(self) -> None:
+    def _unwant(self) -> None:
+        self._wanted_strays -= 1
+        if not self._is_patrolling:
+            self._is_patrolling = True
+            self._patrol()
+
+    def _patrol(self) -> None:
+        def again() -> None:
+            self._world.heap.after(PATROL_SECONDS, self._patrol)
+
         def listed(code: int, text: str, answer: bytes) -> None:
-            if code != Code.OK:
-                self._soon(self._remove_strays)
-                return
-            for row in MemberListResponse.FromString(answer).members:
-                if list(row.peerURLs) == [STRAY_URL]:
-                    self._remove(row.ID, None, self._remove_strays)
-                    return
+            rows = MemberListResponse.FromString(answer).members if code == Code.OK and not self._wanted_strays else ()
+            stray = next((row.ID for row in rows if list(row.peerURLs) == [STRAY_URL]), 0)
+            if stray:
+                self._remove(stray, None, again)
+            else:
+                again()
 
         self._ask(CLUSTER + "MemberList", MemberListRequest(linearizable=True).SerializeToString(), listed)
 

@@ -45,7 +45,7 @@ __all__ = ["Host", "Process"]
 
 SOON_SECONDS = 0.00002
 LEASE_CHECKPOINT_SECONDS = 1.0  # so that short leases have some
-SEGMENT_BYTES = 16 << 10  # small, so that many begin and end
+SEGMENT_BYTES = 4 << 10  # small, so that many begin and end
 RESTART_SECONDS = 1.0  # until whoever runs it starts it again
 FOLDER = Path("/log")
 CATCH_UP_SECONDS = 0.001  # as kvstore.member.driver: a process that was held up reads its sockets before it ticks
@@ -110,6 +110,7 @@ class Process:
             callback()
         except SimulatedCrash as death:
             self.host.crash(f"at a boundary: {death}")
+            self.host.start_later()
         except (OSError, StoreFull) as error:
             self.host.crash(f"stopped by its disk: {error}")
 
@@ -216,6 +217,10 @@ class Host:
         """The start ends before there is a process."""
         self.world.note(self.name, "failed to start", why)
         self._cut_power()
+        self.start_later()
+
+    def start_later(self) -> None:
+        """As whoever looks after processes does with one that has died."""
         self.world.heap.after(RESTART_SECONDS, lambda: self.start() if self.may_start else None)
 
     def crash(self, why: str) -> None:
@@ -235,9 +240,10 @@ class Host:
     def stop(self) -> None:
         """End as SIGTERM does."""
         process = self.process
-        if process is None or self.is_paused:
-            return
-        self.boundaries.arm(0)  # this end is the orderly one
+        if process is not None and not self.is_paused:
+            process.run(lambda: self._stop(process))
+
+    def _stop(self, process: Process) -> None:
         process.services.stop()
         process.member.stop()
         process.log.close()

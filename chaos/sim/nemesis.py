@@ -53,7 +53,6 @@ class Nemesis:
         for host in world.hosts:
             host.resume()
             host.clock.set_rate(1.0)
-            host.boundaries.arm(0)
             host.files.mend()
             host.speed.slowness = 1.0
             if host.may_start:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from functools import partial
 
 from chaos.checkers import CHECKERS, lease, watch
@@ -13,7 +13,7 @@ from chaos.history import Outcome
 from chaos.sim.faults.clocks import FASTEST_CLOCK
 from chaos.sim.store import BROKEN, StoreWorld
 
-__all__ = ["Options", "Report", "simulate", "simulate_many"]
+__all__ = ["Options", "Report", "play", "simulate", "simulate_many"]
 
 TELLING_SECONDS = 0.05  # from the end of a lease until a member tells of it
 WORST_RECOVERY_SECONDS = 10.0  # ten election time-outs at the default timing
@@ -43,6 +43,7 @@ class Report:
     boundaries: dict[str, int]
     deaths: dict[str, int]
     recovery_seconds: list[float]
+    schedule: list[tuple[int, float, str, float]]  # number, begin, name and length of each fault
     violations: dict[str, list[str]]
     is_live: bool
     last_lines: list[str] = field(repr=False)
@@ -50,6 +51,12 @@ class Report:
     @property
     def is_safe(self) -> bool:
         return not any(self.violations.values())
+
+    @property
+    def broken(self) -> frozenset[str]:
+        """The names of the promises that were not kept."""
+        names = [name for name, found in self.violations.items() if found]
+        return frozenset(names if self.is_live else [*names, "liveness"])
 
     def document(self) -> dict[str, object]:
         """For `--output json`; the last lines only where something broke."""
@@ -60,10 +67,14 @@ class Report:
 
 
 def simulate(seed: int, options: Options, show: Callable[[str], None] | None = None) -> Report:
-    """Play one seed to its end and judge it; `show` gets each line of the trace."""
-    world = StoreWorld(
+    """Play one seed and judge it. `show` gets each line of the trace."""
+    return play(StoreWorld(
         seed, options.seconds, members=options.members, faults=options.faults, only=options.only, show=show
-    )
+    ))
+
+
+def play(world: StoreWorld) -> Report:
+    """Play a world to its end, and judge it."""
     violations: dict[str, list[str]] = {"invariants": []}
     try:
         world.run()
@@ -82,7 +93,7 @@ def simulate(seed: int, options: Options, show: Callable[[str], None] | None = N
     for operation in world.history:
         counts[operation.outcome.value] += 1
     return Report(
-        seed=seed,
+        seed=world.seed,
         trace=world.trace.digest(),
         steps=world.heap.steps,
         virtual_seconds=world.heap.now,
@@ -92,6 +103,7 @@ def simulate(seed: int, options: Options, show: Callable[[str], None] | None = N
         boundaries=dict(sorted(world.boundaries_seen.items())),
         deaths=dict(sorted(world.boundaries_died.items())),
         recovery_seconds=recovered,
+        schedule=[astuple(planned) for planned in world.nemesis.schedule],
         violations=violations,
         is_live=bool(recovered) and len(recovered) == len(seconds) and max(recovered) <= WORST_RECOVERY_SECONDS,
         last_lines=list(world.trace.lines),

@@ -15,7 +15,7 @@ from chaos.sim.heap import Heap
 from chaos.sim.host import Host
 from chaos.sim.nemesis import Nemesis
 from chaos.sim.network import Network
-from chaos.sim.swarm import Swarm, draw_schedule, draw_swarm
+from chaos.sim.swarm import Script, Swarm, draw_schedule, draw_swarm
 from chaos.sim.trace import Trace
 from chaos.sim.workloads import Worker
 from chaos.sim.workloads.lease import Holder
@@ -35,6 +35,7 @@ LIVENESS_SECONDS = 30.0
 MENDING_SECONDS = 60.0  # until all members run, vote, and have room
 SETTLE_SECONDS = 3.0
 PROBE_SECONDS = 0.05
+PROBE_TIMEOUT_SECONDS = 2.0  # a member that dies meanwhile tells nobody
 LEASES_END_SECONDS = 15.0  # the longest TTL twice, and an election
 DRAIN_SECONDS = 20.0  # longer than any operation waits
 
@@ -58,12 +59,13 @@ class StoreWorld:
 
     def __init__(
         self, seed: int, safety_seconds: float, *, members: int = 0, faults: tuple[str, ...] | None = None,
-        only: Collection[int] | None = None, show: Callable[[str], None] | None = None,
+        only: Collection[int] | None = None, script: Script | None = None, show: Callable[[str], None] | None = None,
     ) -> None:
         self.seed, self.safety_seconds = seed, safety_seconds
         self.heap = Heap()
         self.trace = Trace(show)
-        self.swarm: Swarm = draw_swarm(self.random_for("swarm"), members=members, faults=faults)
+        drawn = draw_swarm(self.random_for("swarm"), members=members, faults=faults)
+        self.swarm: Swarm = drawn if script is None else script.swarm
         self.network = Network(self.heap, self.trace, self.random_for("network"))
         self.invariants = Invariants()
         self.boundaries_seen: Counter[str] = Counter()
@@ -89,7 +91,8 @@ class StoreWorld:
             *(Watching(self, number) for number in range(self.swarm.watchers)),
             *(Holder(self, number) for number in range(self.swarm.holders)),
         ]
-        self.nemesis = Nemesis(self, draw_schedule(self.random_for("nemesis"), self.swarm, safety_seconds), only)
+        schedule = draw_schedule(self.random_for("nemesis"), drawn, safety_seconds) if script is None else script.schedule
+        self.nemesis = Nemesis(self, schedule, only)
 
     def random_for(self, name: str) -> Random:
         """A generator of its own for each who draws: a new draw in one place moves no other."""
@@ -173,6 +176,9 @@ class StoreWorld:
         if self.leases:
             self.heap.run_until(self.heap.now + LEASES_END_SECONDS)
         self.heap.run_until(self.heap.now + SETTLE_SECONDS)
+        if not self._is_mended():  # a death that was written down came late
+            self.heap.run_until(self.heap.now + MENDING_SECONDS, self._is_mended)
+            self.heap.run_until(self.heap.now + SETTLE_SECONDS)
 
     def _is_mended(self) -> bool:
         """A member that found no room has the whole cluster refuse writes until it has seen that there is room again."""
@@ -201,7 +207,7 @@ class StoreWorld:
             elif self.heap.now - began < LIVENESS_SECONDS:
                 self.heap.after(PROBE_SECONDS, lambda: self._probe(host, began, answered))
 
-        self.operator.call(host, "/etcdserverpb.KV/Put", request, LIVENESS_SECONDS, ended)
+        self.operator.call(host, "/etcdserverpb.KV/Put", request, PROBE_TIMEOUT_SECONDS, ended)
 
 
 def _event(revision: int, change: Change, before: Event | None) -> Event:

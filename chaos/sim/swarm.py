@@ -7,7 +7,7 @@ another's effect.
 from dataclasses import dataclass, field
 from random import Random
 
-__all__ = ["FAULT_NAMES", "Planned", "Swarm", "draw_member_options", "draw_schedule", "draw_swarm"]
+__all__ = ["FAULT_NAMES", "Planned", "Script", "Swarm", "draw_member_options", "draw_schedule", "draw_swarm"]
 
 FAULT_NAMES = (
     "crash", "crash at a boundary", "crash of all", "stop", "upgrade", "pause", "pause of the leader",
@@ -44,6 +44,14 @@ class Planned:
     at: float  # seconds after the beginning of the faults
     name: str
     seconds: float  # until it is healed
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A run that is written down instead of drawn."""
+
+    swarm: Swarm
+    schedule: tuple[Planned, ...]
 
 
 def draw_swarm(random: Random, *, members: int = 0, faults: tuple[str, ...] | None = None) -> Swarm:

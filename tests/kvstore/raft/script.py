@@ -17,6 +17,7 @@
 
 from random import Random
 
+from chaos.sim.cores import World
 from kvstore.raft.configuration import make_configuration
 from kvstore.raft.core import RaftConfig
 from kvstore.raft.types import (
@@ -33,7 +34,6 @@ from kvstore.raft.types import (
     VoteReply,
     VoteRequest,
 )
-from tests.kvstore.raft.world import World
 
 
 class LongestTimeout(Random):
