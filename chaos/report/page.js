@@ -12,7 +12,9 @@ function make(name, attributes, text) {
 }
 function canvas(height) { return make("svg", { viewBox: `0 0 ${WIDTH} ${height}`, height: "auto" }); }
 function x(time) { return LEFT + (time - view[0]) / (view[1] - view[0]) * (WIDTH - LEFT - RIGHT); }
-function seconds(value) { return value >= 10 ? value.toFixed(1) : value >= 0.1 ? value.toFixed(3) : (value * 1000).toFixed(3) + " m"; }
+function seconds(value) {
+  return value >= 10 ? `${value.toFixed(1)} s` : value >= 0.1 || value === 0 ? `${value.toFixed(2)} s` : `${(value * 1000).toFixed(3)} ms`;
+}
 
 function bar(svg, from, to, y, height, style, title) {
   if (to < view[0] || from > view[1]) return null;
@@ -26,7 +28,7 @@ function axis(svg, top, bottom) {
   for (let part = 0; part <= 8; part++) {
     const time = view[0] + part / 8 * (view[1] - view[0]);
     svg.appendChild(make("line", { x1: x(time), x2: x(time), y1: top, y2: bottom, class: "grid" }));
-    svg.appendChild(make("text", { x: x(time), y: bottom + 13, "text-anchor": "middle" }, seconds(time) + " s"));
+    svg.appendChild(make("text", { x: x(time), y: bottom + 13, "text-anchor": "middle" }, seconds(time)));
   }
 }
 
@@ -40,8 +42,8 @@ function timeline() {
     svg.appendChild(make("text", { x: 0, y: y + 13 }, member.name.slice(0, 15)));
     for (const [from, to, term] of member.led) bar(svg, from, to, y + 2, memberHeight - 5, "led", `${member.name} leads in term ${term}`);
     for (const [from, to, name, recovered] of member.faults) {
-      if (recovered !== null) bar(svg, to, recovered, y + 6, memberHeight - 13, "recovering", `${name} is healed; a write succeeds ${seconds(recovered - to)}s later`);
-      const shown = bar(svg, from, to, y + 6, memberHeight - 13, "fault", `${name} of ${member.name}, ${seconds(from)} s to ${seconds(to)} s`);
+      if (recovered !== null) bar(svg, to, recovered, y + 6, memberHeight - 13, "recovering", `${name} is healed; a write succeeds ${seconds(recovered - to)} later`);
+      const shown = bar(svg, from, to, y + 6, memberHeight - 13, "fault", `${name} of ${member.name}, ${seconds(from)} to ${seconds(to)}`);
       if (shown && +shown.getAttribute("width") > name.length * 6) svg.appendChild(make("text", { x: +shown.getAttribute("x") + 2, y: y + 14, "font-size": 9 }, name));
     }
   });
@@ -49,7 +51,7 @@ function timeline() {
     const y = top + row * laneHeight;
     if (row % 2) svg.appendChild(make("rect", { x: LEFT, y, width: WIDTH - LEFT - RIGHT, height: laneHeight, class: "stripe" }));
     if (laneHeight > 9 || row % 2 === 0) svg.appendChild(make("text", { x: 0, y: y + laneHeight - 1, "font-size": Math.min(11, laneHeight + 1) }, lane.name));
-    for (const [from, to, outcome, text] of lane.marks) bar(svg, from, to, y + 1, laneHeight - 2, doc.outcomes[outcome], `${text}\n${doc.outcomes[outcome]}, ${seconds(from)}s to ${seconds(to)}s`);
+    for (const [from, to, outcome, text] of lane.marks) bar(svg, from, to, y + 1, laneHeight - 2, doc.outcomes[outcome], `${text}\n${doc.outcomes[outcome]}, ${seconds(from)} to ${seconds(to)}`);
   });
   replace("timeline", svg);
   enlarge(svg, bottom);
@@ -116,6 +118,7 @@ function drawWindow(found) {
     svg.appendChild(make("line", { x1: LEFT, x2: WIDTH, y1: rows[row] + 11, y2: rows[row] + 11, class: "grid" }));
     svg.appendChild(make("text", { x: 0, y: rows[row] + 15 }, `client ${client}`));
   });
+  const arrows = svg.appendChild(make("g", {}));
   const boxes = found.requests.map((request, number) => {
     const y = rows[clients.indexOf(request.client)], left = place(request.from);
     const isOpen = request.outcome === "unknown", right = isOpen ? WIDTH - 4 : Math.max(left + 16, place(request.to));
@@ -123,14 +126,14 @@ function drawWindow(found) {
     group.appendChild(make("rect", { x: left, y, width: right - left, height: 22 }));
     group.appendChild(make("text", { x: left + 5, y: y + 15, class: "letter" }, letter(number)));
     group.appendChild(make("text", { x: left + 2, y: y + 36 }, request.label.slice(0, 64) + (request.revision ? `  @${request.revision}` : "")));
-    group.appendChild(make("title", {}, `${request.label}\n${request.outcome}, ${seconds(request.from)}s to ${isOpen ? "?" : seconds(request.to) + "s"}`));
+    group.appendChild(make("title", {}, `${request.label}\n${request.outcome}, ${seconds(request.from)} to ${isOpen ? "?" : seconds(request.to)}`));
     svg.appendChild(group);
     return { left, right, y };
   });
   const marker = make("marker", { id: "head", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" });
   marker.appendChild(make("path", { d: "M0 0 L8 4 L0 8 z", fill: "#b3261e" }));
   svg.appendChild(marker);
-  found.edges.forEach((edge, number) => arrow(svg, boxes[edge.before], boxes[edge.after], edge, number));
+  found.edges.forEach((edge, number) => arrow(arrows, boxes[edge.before], boxes[edge.after], edge, number));
   return svg;
 }
 // Moments stand in their order, half by rank and half by time, so that a long wait does not hide what is near together.
