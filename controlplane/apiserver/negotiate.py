@@ -119,6 +119,27 @@ def parse_yaml(body: bytes) -> Any:
         raise status.bad_request(f"error decoding YAML: {error}") from error
 
 
+def repeated_keys(body: bytes) -> list[str]:
+    """What a YAML text says twice, in the words of Kubernetes' decoder: `line 3: key "a" already set in map`."""
+    found: list[tuple[int, str]] = []
+    waiting, known = [yaml.compose(body, Loader=_Loader)], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in known:  # an alias; a text of many would be walked for ever
+            continue
+        known.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            keys: set[str] = set()
+            for key, value in node.value:
+                if str(key.value) in keys:
+                    found.append((key.start_mark.line + 1, f'key "{key.value}" already set in map'))
+                keys.add(str(key.value))
+                waiting.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            waiting.extend(node.value)
+    return [f"line {line}: {words}" for line, words in sorted(found)]
+
+
 def parse_json(body: bytes) -> Any:
     """A value from JSON text; raises 400."""
     try:

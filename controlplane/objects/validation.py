@@ -5,7 +5,7 @@ decoded = decode(schema, body)            DecodeError in the decoder's words: `j
 decoded.object                            pruned (unknown fields, nulls, empty optional lists), quantities and times
                                           in canonical form; the body itself where nothing changed
 decoded.unknown                           paths of unknown fields: "spec.template.spec.containers[0].foo"
-decode_object(resource, schema, body, mode="Strict", duplicates=())   -> (object, warnings); ApiError 400
+decode_object(resource, schema, body, mode="Strict", twice=())   -> (object, warnings); ApiError 400
 duplicate_fields(body bytes)              -> paths of keys that a JSON text says twice
 """
 
@@ -260,16 +260,16 @@ def decode_object(
     schema: Schema,
     body: Any,
     mode: FieldValidation = "Strict",
-    duplicates: Iterable[str] = (),
+    twice: Iterable[str] = (),
 ) -> tuple[Object, list[str]]:
     """(the object, texts for `Warning:` headers). Raises ApiError 400, in Strict mode also for what is unknown or said
-    twice; Ignore says nothing."""
+    twice; Ignore says nothing. `twice` are complaints about the text that the body came in."""
     head = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
     try:
         decoded = decode(schema, body)
     except DecodeError as error:
         raise bad_request(head + str(error)) from None
-    complaints = [f'duplicate field "{path}"' for path in duplicates]
+    complaints = list(twice)
     complaints += [f'unknown field "{path}"' for path in decoded.unknown]
     if complaints and mode == "Strict":
         raise bad_request(f"{head}strict decoding error: {', '.join(complaints)}")

@@ -18,7 +18,7 @@ _OBJECT_META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
 
 def decoded(
-    scheme: Scheme, resource: CustomResource, obj: Object, mode: Mode, duplicates: list[str]
+    scheme: Scheme, resource: CustomResource, obj: Object, mode: Mode, twice: list[str]
 ) -> tuple[Object, list[str]]:
     """(the object pruned to its schema, warnings); raises 400, in Strict mode also for what is unknown or said twice."""
     head = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
@@ -31,7 +31,7 @@ def decoded(
     if not resource.definition.preserve_all:
         found, pruned = prune(resource.of.node, found)
         unknown += pruned
-    complaints = [f'duplicate field "{path}"' for path in duplicates]
+    complaints = list(twice)
     complaints += [f'unknown field "{path}"' for path in unknown]
     if complaints and mode == "Strict":
         raise bad_request(f"{head}strict decoding error: {', '.join(complaints)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, cast
 
-from controlplane.apiserver import admission
+from controlplane.apiserver import admission, negotiate
 from controlplane.apiserver.admission.attributes import Attributes, Operation
 from controlplane.apiserver.cel import expressions
 from controlplane.apiserver.context import Context
@@ -32,20 +32,32 @@ def field_validation(context: Context) -> Mode:
     """The query's fieldValidation (Warn when absent, as Kubernetes has it); raises 400."""
     mode = context.query.get("fieldValidation") or "Warn"
     if mode not in _MODES:
-        raise status.bad_request(f'fieldValidation: Unsupported value: "{mode}"')
+        supported = ", ".join(f'"{each}"' for each in sorted(_MODES))
+        raise status.bad_request(f'fieldValidation: Unsupported value: "{mode}": supported values: {supported}')
     return cast(Mode, mode)
+
+
+def said_twice(raw: bytes, mode: Mode) -> list[str]:
+    """Complaints about keys that a body of JSON or YAML has twice."""
+    if raw.lstrip()[:1] == b"{":
+        try:
+            return [f'duplicate field "{path}"' for path in validation.duplicate_fields(raw)]
+        except ValueError:
+            pass  # YAML may begin so, too
+    found = negotiate.repeated_keys(raw)
+    return ["yaml: unmarshal errors:\n  " + "\n  ".join(found)] if found and mode == "Strict" else found
 
 
 def decoded(context: Context, resource: Resource, obj: Object, raw: bytes = b"") -> Object:
     """The object pruned to its schema, in canonical form; unknown fields become errors or warnings."""
     mode = field_validation(context)
-    duplicates = validation.duplicate_fields(raw) if raw and mode != "Ignore" else ()
+    twice = said_twice(raw, mode) if raw and mode != "Ignore" else []
     if isinstance(resource, CustomResource):
-        found, warnings = instances.decoded(context.services.scheme, resource, obj, mode, list(duplicates))
+        found, warnings = instances.decoded(context.services.scheme, resource, obj, mode, twice)
         context.warnings.extend(warnings)
         return found
     schema = context.services.scheme.schema_of(resource)
-    found, warnings = validation.decode_object(resource, schema, obj, mode, duplicates)
+    found, warnings = validation.decode_object(resource, schema, obj, mode, twice)
     context.warnings.extend(warnings)
     return found
 

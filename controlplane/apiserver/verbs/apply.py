@@ -32,7 +32,7 @@ def check_not_forced(context: Context) -> None:
 
 
 async def read_configuration(context: Context, resource: Resource) -> tuple[Object, bytes]:
-    """The applied configuration, and its text when that is JSON; raises 400 and 422."""
+    """The applied configuration, and its text; raises 400 and 422."""
     if not context.query.get("fieldManager"):
         error = FieldError.required("fieldManager", "is required for apply patch")
         raise ownership.invalid_options(context, error)
@@ -50,7 +50,7 @@ async def read_configuration(context: Context, resource: Resource) -> tuple[Obje
     found = body.checked(config, resource)
     if found["metadata"].get("managedFields") is not None:
         raise status.bad_request("metadata.managedFields must be nil")
-    return found, text if is_json else b""
+    return found, text
 
 
 async def handle(context: Context, resource: Resource) -> Result:

@@ -32,14 +32,14 @@ def decode(body: bytes, content_type: str) -> Any:
 
 
 async def read_raw(context: Context, expected: Resource) -> tuple[Object, bytes]:
-    """The object of a create or update, and its text when that was JSON (for what decoding forgets)."""
+    """The object of a create or update, and its text when it was one (for what decoding forgets)."""
     body = await context.body()
     if not body:
         raise status.bad_request("the body of the request was empty")
     content_type = context.header(b"content-type")
     obj = decode(body, content_type)
-    is_json = negotiate.media_type_of(content_type) in _JSON_TYPES
-    return checked(obj, expected), body if is_json else b""
+    is_text = negotiate.media_type_of(content_type) != negotiate.PROTOBUF
+    return checked(obj, expected), body if is_text else b""
 
 
 async def read_object(context: Context, expected: Resource) -> Object:
