@@ -12,6 +12,7 @@ from typing import Any, Final
 from controlplane.apiserver.admission.attributes import Attributes
 from controlplane.apiserver.authn.user import NODE_PREFIX, node_name_of
 from controlplane.apiserver.authz import references
+from controlplane.apiserver.authz.attributes import Attributes as AccessAttributes
 from controlplane.apiserver.storage import layout
 from controlplane.apiserver.storage.codec import Object
 from controlplane.objects import certificates, status
@@ -196,6 +197,28 @@ async def _accounts(told: Attributes, node: str) -> None:
         raise _refused(told, "node requested token bound to a pod scheduled on a different node")
     if (spec.get("serviceAccountName") or "default") != told.name:
         raise _refused(told, "node requested token for a service account that its pod does not run as")
+    await _audience(told, spec)
+
+
+async def _audience(told: Attributes, pod_spec: Object) -> None:
+    """A token is for whom the pod's volumes name, or for whom RBAC lets the node ask."""
+    asked = (told.object.get("spec") or {}).get("audiences") or [""]
+    if len(asked) > 1:
+        raise _refused(told, "node may only request 0 or 1 audiences")
+    sources = [
+        source["serviceAccountToken"].get("audience") or ""
+        for volume in pod_spec.get("volumes") or ()
+        for source in (volume.get("projected") or {}).get("sources") or ()
+        if source.get("serviceAccountToken")
+    ]
+    if asked[0] in sources:
+        return
+    right = AccessAttributes(
+        "request-serviceaccounts-token-audience", "", "v1", asked[0], "", told.name, told.namespace
+    )
+    if not await told.services.authorizer.allows(told.user, right):
+        why = f'audience "{asked[0]}" not found in pod spec volume, {told.user.name} is not authorized to request tokens for it'
+        raise _refused(told, why)
 
 
 async def _leases(told: Attributes, node: str) -> None:

@@ -187,15 +187,21 @@ def _token_path(account: str = "default") -> str:
 async def test_a_node_gets_tokens_for_its_own_pods_only(client: ApiClient, nodes: tuple[ApiClient, ApiClient]) -> None:
     first, _ = nodes
     bound = {}
-    for name in ("mine", "other"):
+    made, source = pod("for-vault"), {"serviceAccountToken": {"path": "token", "audience": "vault"}}
+    volumes = [{"name": "t", "projected": {"sources": [source]}}]
+    await client.create(PODS, {**made, "spec": {**made["spec"], "nodeName": "node-1", "volumes": volumes}}, "default")
+    for name in ("mine", "other", "for-vault"):
         found = await client.get(PODS, name, "default")
         bound[name] = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": found["metadata"]["uid"]}
 
-    async def asked(reference: dict[str, Any] | None, account: str = "default") -> int:
-        body = {"spec": {"boundObjectRef": reference} if reference else {}}
+    async def asked(reference: dict[str, Any] | None, account: str = "default", **spec: Any) -> int:
+        body = {"spec": spec | ({"boundObjectRef": reference} if reference else {})}
         return (await first.raw("POST", _token_path(account), body)).status
 
     assert await asked(bound["mine"]) == 201
+    assert await asked(bound["mine"], audiences=["vault"]) == 403
+    assert await asked(bound["mine"], audiences=["vault", "other"]) == 403
+    assert await asked(bound["for-vault"], audiences=["vault"]) == 201
     assert await asked(bound["other"]) == 403
     assert await asked(None) == 403
     assert await asked({**bound["mine"], "uid": ""}) == 403
