@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -18,6 +19,11 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("pilothouse")
+
+
+# a shell starts what runs in its background with SIGINT ignored, and children inherit that: those under test must not
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

@@ -66,10 +66,18 @@ async def handle_attach(context: Context, resource: Resource) -> Result:
 
 async def handle_port_forward(context: Context, resource: Resource) -> Result:
     await _authorize(context)
-    ports = [int(value) for value in repeated(context.raw_query, "ports") if value.isdecimal()]
+    ports = _ports(repeated(context.raw_query, "ports"))
     options = await connecting.admitted(context, resource, "PodPortForwardOptions", {"ports": ports} if ports else {})
     pod = await _pod(context, resource)
     return await _tunnel(context, pod, "portForward", "", [("port", str(port)) for port in options.get("ports") or ()])
+
+
+def _ports(values: list[str]) -> list[int]:
+    """The ports that are asked for; a value may hold several. Raises 400."""
+    words = [word for value in values for word in value.split(",") if word]
+    if any(not (word.isascii() and word.isdecimal()) for word in words):
+        raise status.bad_request(f"not a list of ports: {', '.join(words)[:200]}")
+    return [int(word) for word in words]
 
 
 async def _authorize(context: Context) -> None:

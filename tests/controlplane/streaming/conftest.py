@@ -87,7 +87,11 @@ async def node(authority: Authority, tmp_path: Path) -> AsyncIterator[Node]:
     access = Access(cast(ApiClient, Refusing()), "n1")
     server = KubeletServer(cast(NodeAgent, Agent(runtime)), SystemClock(), access)
     certificate, key = authority.issue("kubelet", "kubelet", server=True)
-    port = await server.start("127.0.0.1", 0, certificate, key, authority.path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(authority.path)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    port = await server.start("127.0.0.1", 0, context)
     yield Node(port, runtime)
     await server.stop()
     await runtime.close(0.2)
