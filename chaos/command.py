@@ -62,6 +62,7 @@ def _names(known: dict[str, object], given: str, what: str) -> tuple[str, ...]:
 @click.option("--clients", default=8, show_default=True, help="Of each workload.")
 @click.option("--members", default=3, show_default=True)
 @click.option("--overlap", default=2, show_default=True, help="How many faults may be there at once.")
+@click.option("--pace", default=1.0, show_default=True, help="So many times as many faults in the same time.")
 @click.option(
     "--seed", type=int, default=None, help="Of every choice of the run; by default from the clock, and printed."
 )
@@ -69,8 +70,8 @@ def _names(known: dict[str, object], given: str, what: str) -> tuple[str, ...]:
 @click.option("--history", "history_file", type=click.Path(path_type=Path), help="Keep the history in this file.")
 @click.option("--output", "-o", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def run_command(
-    faults: str, workload: str, minutes: float, clients: int, members: int, overlap: int, seed: int | None, target: str,
-    history_file: Path | None, output: str,
+    faults: str, workload: str, minutes: float, clients: int, members: int, overlap: int, pace: float,
+    seed: int | None, target: str, history_file: Path | None, output: str,
 ) -> None:  # fmt: skip
     """Start a store in a temporary directory, hurt it for some minutes, and check every promise."""
     program = PROGRAMS[target]
@@ -80,6 +81,7 @@ def run_command(
     options = Options(
         faults=tuple(name for name in names if name not in skipped), workloads=_names(dict(WORKLOADS), workload, "workload"),
         seconds=minutes * 60, clients=clients, seed=chosen, overlap=overlap,
+        fault_seconds=(0.5 / pace, 4 / pace), calm_seconds=(0.5 / pace, 2 / pace),
     )  # fmt: skip
     for name, why in skipped.items():
         click.echo(f"skipped {name}: {why}", err=True)

@@ -20,7 +20,7 @@ from random import Random
 from chaos.machine.disks import Disk
 from chaos.machine.shim import Control, preload
 from chaos.net.conditions import CLIENTS, Rules
-from chaos.net.proxy import Proxy, dialler
+from chaos.net.proxy import Proxy, Who, dialler
 from chaos.net.tun import Switch
 from kvstore.client import Client, EtcdError
 
@@ -49,10 +49,11 @@ class Program:
     name: str
     command: tuple[str, ...]
     is_preloadable: bool  # calls libc, so that a library can stand before it
+    folders: dict[str, str]  # where its log and its state are, in its data directory
 
 
-PILOTHOUSE = Program("pilothouse", (sys.executable, "-m", "kvstore.command"), True)
-ETCD = Program("etcd", (shutil.which("etcd") or "etcd",), False)
+PILOTHOUSE = Program("pilothouse", (sys.executable, "-m", "kvstore.command"), True, {"log": "log", "state": "state"})
+ETCD = Program("etcd", (shutil.which("etcd") or "etcd",), False, {"log": "member/wal", "state": "member/snap"})
 
 
 @dataclass(slots=True)
@@ -162,11 +163,11 @@ class Target:
         node.endpoint = "{}:{}".format(*node.client)
         node.peer_url = "http://{}:{}".format(*node.peer)
         if Feature.LINKS in self.features and self.switch is None:
-            proxy = self._proxy(name, node.peer, lambda port: dialler(port, self.pids()))
+            proxy = self._proxy(name, node.peer, lambda here, there: dialler(here, there, self.pids()))
             self.proxies[name] = proxy
             node.peer_url = f"http://127.0.0.1:{await proxy.listen()}"
         if Feature.CLIENT_LINKS in self.features:
-            proxy = self._proxy(name, node.client, lambda port: CLIENTS)
+            proxy = self._proxy(name, node.client, lambda here, there: CLIENTS)
             self.client_proxies[name] = proxy
             node.endpoint = f"127.0.0.1:{await proxy.listen()}"
         if Feature.DISKS in self.features:
@@ -177,7 +178,7 @@ class Target:
             node.control = Control(folder / "control")
         return node
 
-    def _proxy(self, name: str, upstream: tuple[str, int], who: Callable[[int], str]) -> Proxy:
+    def _proxy(self, name: str, upstream: tuple[str, int], who: Who) -> Proxy:
         return Proxy(name, upstream, self.rules, who, Random(self.random.random()))
 
     def pids(self) -> dict[str, int]:

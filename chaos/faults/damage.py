@@ -52,7 +52,7 @@ class Flip(Fault):
         node = target.nodes[victim]
         await target.hold_down(victim, self.name)
         self._said = len(node.words())
-        flip(node.data / self.where, random)
+        await asyncio.to_thread(flip, node.data / target.program.folders[self.where], random)
         node.held_down.discard(self.name)
         await target.start(victim)
         node.held_down.add(self.name)
@@ -71,15 +71,14 @@ class Flip(Fault):
 
 
 def flip(folder: Path, random: Random, bits: int = 64) -> None:
-    """Flip bits in the middle of the largest file."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    if not files:
+    """Flip bits in the file that holds most; files are made larger than what they hold, so not behind its end."""
+    held = {path: len(path.read_bytes().rstrip(b"\0")) for path in folder.rglob("*") if path.is_file()}
+    if not any(held.values()):
         return
-    largest = max(files, key=lambda path: path.stat().st_blocks)
-    written = min(largest.stat().st_size, largest.stat().st_blocks * 512)
-    with largest.open("r+b") as file:
+    fullest = max(held, key=lambda path: held[path])
+    with fullest.open("r+b") as file:
         for _ in range(bits):
-            at = random.randrange(written)
+            at = random.randrange(held[fullest])
             file.seek(at)
             old = file.read(1)
             file.seek(at)

@@ -1,4 +1,4 @@
-"""A TCP proxy before one member. Who dials is read from the kernel's tables, since all members dial the same address."""
+"""A TCP proxy before one member. Who dials is asked of the kernel, since all members dial the same address."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,6 @@ import socket
 import struct
 from asyncio import Server, StreamReader, StreamWriter
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from random import Random
 
 from chaos.net.conditions import CLIENTS, Rules
@@ -19,7 +18,10 @@ QUEUED_PIECES = 64
 LOOK_SECONDS = 0.01  # how soon a healed cut is noticed
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
 
-Who = Callable[[int], str]  # the port that dialled -> a member's name, or CLIENTS
+NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, ANY = 4, 20, 1, 0xFFFFFFFF
+
+Address = tuple[str, int]
+Who = Callable[[Address, Address], str]  # who dialled from here to there -> a member's name, or CLIENTS
 
 
 class Proxy:
@@ -66,7 +68,7 @@ class Proxy:
             _abort(writer)
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        source = self._who(writer.get_extra_info("peername")[1])
+        source = self._who(writer.get_extra_info("peername"), writer.get_extra_info("sockname"))
         try:
             upper_reader, upper_writer = await asyncio.open_connection(*self._upstream)
         except OSError:
@@ -147,25 +149,28 @@ def _abort(writer: StreamWriter) -> None:
     writer.transport.abort()
 
 
-def dialler(port: int, processes: Mapping[str, int]) -> str:
-    """Return which of `processes` (name -> pid) has a socket bound to the local `port`; CLIENTS for anybody else."""
+def dialler(local: Address, remote: Address, processes: Mapping[str, int]) -> str:
+    """Return which of `processes` (name -> pid) has the socket from `local` to `remote`; CLIENTS for anybody else."""
+    wanted = f"socket:[{_inode(local, remote)}]"
     for name, pid in processes.items():
-        inodes = _inodes(pid, port)
         with contextlib.suppress(OSError):
             for entry in os.listdir(f"/proc/{pid}/fd"):
                 with contextlib.suppress(OSError):
-                    if os.readlink(f"/proc/{pid}/fd/{entry}") in inodes:
+                    if os.readlink(f"/proc/{pid}/fd/{entry}") == wanted:
                         return name
     return CLIENTS
 
 
-def _inodes(pid: int, port: int) -> set[str]:
-    """The sockets of the network namespace of `pid` that are bound to `port`."""
-    wanted, found = f":{port:04X}", set()
-    for table in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-                fields = line.split()
-                if fields[1].endswith(wanted):
-                    found.add(f"socket:[{fields[9]}]")
-    return found
+def _inode(local: Address, remote: Address) -> int:
+    """Ask the kernel for one socket (sock_diag(7)): its tables in /proc take long to read on a busy machine. 0: none."""
+    ends = struct.pack("!HH", local[1], remote[1]) + b"".join(
+        socket.inet_aton(host) + bytes(12) for host in (local[0], remote[0])
+    )
+    request = struct.pack("=BBBBI", socket.AF_INET, socket.IPPROTO_TCP, 0, 0, ANY)
+    request += ends + struct.pack("=III", 0, ANY, ANY)  # any interface, no cookie
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as kernel:
+        kernel.send(struct.pack("=IHHII", 16 + len(request), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0) + request)
+        answer = kernel.recv(8192)
+    if struct.unpack_from("=H", answer, 4)[0] != SOCK_DIAG_BY_FAMILY:
+        return 0
+    return int(struct.unpack_from("=I", answer, 16 + 4 + 48 + 16)[0])

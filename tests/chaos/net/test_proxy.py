@@ -1,6 +1,8 @@
 """A proxy before an echo server, hurt in one way after the other."""
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -8,7 +10,7 @@ from random import Random
 import pytest
 
 from chaos.net.conditions import CLIENTS, Condition, Rules
-from chaos.net.proxy import Proxy
+from chaos.net.proxy import Proxy, dialler
 
 WAIT_SECONDS = 5.0
 
@@ -22,7 +24,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 @asynccontextmanager
 async def proxied(rules: Rules) -> AsyncIterator[tuple[Proxy, asyncio.StreamReader, asyncio.StreamWriter]]:
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
-    proxy = Proxy("m1", server.sockets[0].getsockname(), rules, lambda port: CLIENTS, Random(1))
+    proxy = Proxy("m1", server.sockets[0].getsockname(), rules, lambda here, there: CLIENTS, Random(1))
     reader, writer = await asyncio.open_connection("127.0.0.1", await proxy.listen())
     try:
         async with asyncio.timeout(WAIT_SECONDS):
@@ -90,3 +92,11 @@ async def test_a_reset_is_told_to_the_client() -> None:
         assert proxy.reset() == 2  # both halves
         with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
             await reader.readexactly(1)
+
+
+def test_who_dialled_is_known_by_the_socket() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as mine:
+        here, there = mine.getsockname(), mine.getpeername()
+        assert dialler(here, there, {"m1": 1, "m2": os.getpid()}) == "m2"
+        assert dialler(here, there, {"m1": 1}) == CLIENTS
+        assert dialler(("127.0.0.1", 1), there, {"m2": os.getpid()}) == CLIENTS
