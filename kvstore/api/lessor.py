@@ -52,7 +52,7 @@ class Lessor:
         self._deadlines: dict[int, float] = {}  # of the leader; empty elsewhere
         self._queue: list[tuple[float, int]] = []  # (deadline, lease), stale entries included
         self._expiring: dict[int, list[Seconds]] = {}  # proposed, with the renewals that wait for what comes of it
-        self._is_stopped = False
+        self._is_stopped = self._is_ending = self._is_noting = False  # an expiry, a checkpoint is under way: one at a time
         self.renewed = self.expired = 0  # for the metrics
         node.state.on_turn(self._on_turn)
         node.member.on_leadership(self._on_leadership)
@@ -130,7 +130,7 @@ class Lessor:
 
     def _expire_due(self) -> None:
         """Propose the end of what is overdue, as one entry; what does not go into it waits for it to be applied."""
-        if self._is_stopped or not self._node.member.is_leader:
+        if self._is_stopped or self._is_ending or not self._node.member.is_leader:
             return
         expired: list[LeaseRecord] = []
         key_count = 0
@@ -148,11 +148,13 @@ class Lessor:
                 key_count += len(self._node.state.lease_keys(lease))
                 self._expiring.setdefault(lease, [])
         if expired:
+            self._is_ending = True
             payload = encode_expiry(self._node.member.term, expired)
             self._node.member.propose(commands.LEASE_EXPIRE + payload, lambda result: self._expired(expired, result))
 
     def _expired(self, expired: list[LeaseRecord], result: Result) -> None:
         """The entry was applied, or not: what is still there is tried again, later; what else is due, now."""
+        self._is_ending = False
         for record in expired:
             waiting = self._expiring.pop(record.lease, None)
             if waiting is None:
@@ -170,18 +172,20 @@ class Lessor:
 
     def _checkpoint_due(self) -> None:
         """Propose what is left of leases, where the log knows too much of it, as one entry; then what else is due."""
-        if self._is_stopped or not self._node.member.is_leader:
+        if self._is_stopped or self._is_noting or not self._node.member.is_leader:
             return
         found = self._checkpoints.take_due(self._clock(), self._deadlines, self._ttls, MAX_CHECKPOINTS_IN_ENTRY)
         left = [(record, seconds) for lease, seconds in found if (record := self._node.state.lease(lease)) is not None]
 
         def done(result: Result) -> None:
+            self._is_noting = False
             if isinstance(result, Ok):
                 for record, _ in left:
                     self._checkpoints.settle(record.lease)
                 self._later(PAUSE_SECONDS, self._checkpoint_due)
 
         if left:
+            self._is_noting = True
             payload = encode_checkpoint(self._node.member.term, left)
             self._node.member.propose(commands.LEASE_CHECKPOINT + payload, done)
 

@@ -51,4 +51,4 @@ def test_random_sequences_get_the_same_answers_and_events(arena: Arena, runner: 
 def test_ten_thousand_random_sequences_get_the_same_answers_and_events(
     arena: Arena, runner: asyncio.Runner, scene: str, part: int
 ) -> None:
-    check(arena, runner, SCENES[scene](25), SHARE[scene] * 50 // PARTS, 1 + part)
+    check(arena, runner, SCENES[scene](25), -(-SHARE[scene] * 50 // PARTS), 1 + part)

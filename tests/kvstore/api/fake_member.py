@@ -13,6 +13,7 @@ from kvstore.mvcc import layout
 from kvstore.mvcc.state import StateMachine
 from kvstore.rpc import Channel, Server
 from kvstore.storage.memory import MemoryStore
+from kvstore.storage.port import OrderedStore
 
 MEMBER_ID, CLUSTER_ID, OTHER_ID = 0xA, 0xC, 0xB
 
@@ -124,7 +125,7 @@ class FakeServer:
     """The services of a FakeMember on a real socket, and a channel to them."""
 
     def __init__(
-        self, limits: ApiLimits | None = None, store: MemoryStore | None = None, auth: AuthOptions | None = None
+        self, limits: ApiLimits | None = None, store: OrderedStore | None = None, auth: AuthOptions | None = None
     ) -> None:
         self.state = StateMachine(store or MemoryStore(layout.TABLES))
         self.member = FakeMember(self.state)

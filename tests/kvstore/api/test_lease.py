@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from kvstore.api import ApiLimits
-from kvstore.mvcc import commands
+from kvstore.mvcc import commands, layout
 from kvstore.pb import rpc_pb2 as rpc
 from kvstore.rpc import RpcError
+from kvstore.storage.lmdb_store import LmdbStore
 from tests.kvstore.api.calls import call
 from tests.kvstore.api.fake_member import MEMBER_ID, OTHER_ID, FakeServer
 
@@ -162,6 +164,23 @@ async def test_a_storm_of_leases_ends_in_entries_that_are_short(monkeypatch: pyt
         assert not answer.count
 
 
+async def test_an_entry_of_expiries_waits_for_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvstore.api.lessor.MAX_EXPIRED_IN_ENTRY", 2)
+    monkeypatch.setattr("kvstore.api.lessor.SCAN_SECONDS", 0.005)
+    async with quick() as server:
+        for lease in range(1, 6):
+            await grant(server, 1, lease)
+        server.member.holds_proposals = True
+        await until(lambda: bool(server.member.held))
+        loop = asyncio.get_running_loop()
+        passed = loop.create_future()
+        loop.call_later(0.05, passed.set_result, None)  # ten scans
+        await passed
+        assert len(server.member.held) == 1
+        server.member.release()
+        await until(lambda: not list(server.state.leases()))
+
+
 async def test_only_the_leader_ends_leases() -> None:
     async with quick() as server:
         server.member.leader = OTHER_ID
@@ -251,16 +270,22 @@ async def test_leases_shorter_than_the_interval_have_no_checkpoints_and_zero_swi
 
 
 @pytest.mark.slow
-async def test_a_hundred_thousand_leases_end_and_nobody_waits() -> None:
-    """The longest turn of the loop, by processor time, while 100,000 leases with a key each end at once."""
-    async with quick() as server:
+async def test_a_hundred_thousand_leases_end_and_nobody_waits(tmp_path: Path) -> None:
+    """The longest turn of the loop, by processor time, while 100,000 leases with a key each end at once.
+
+    On LMDB, as a member has it: to take a key out of the twin in memory moves all that follow.
+    """
+    limits = ApiLimits(election_timeout_seconds=0.1)
+    store = LmdbStore(tmp_path, layout.TABLES)
+    async with FakeServer(limits, store) as server:
         for lease in range(1, 100_001):
-            granted = commands.LEASE_GRANT + rpc.LeaseGrantRequest(ID=lease, TTL=5).SerializeToString()
+            granted = commands.LEASE_GRANT + rpc.LeaseGrantRequest(ID=lease, TTL=15).SerializeToString()
             server.state.apply(server.state.applied_index + 1, 3, granted)
             put = commands.PUT + rpc.PutRequest(key=b"k%06d" % lease, lease=lease).SerializeToString()
             server.state.apply(server.state.applied_index + 1, 3, put)
             if not lease % 1000:
                 server.state.end_of_turn()
+                server.state.commit()
                 await asyncio.sleep(0)
         turns: list[float] = []
         last = time.process_time()
@@ -269,7 +294,10 @@ async def test_a_hundred_thousand_leases_end_and_nobody_waits() -> None:
             now = time.process_time()
             turns.append(now - last)
             last = now
-        assert max(turns) < 0.1, "seconds"
+        assert len(turns) > 200
+        assert max(turns) < 0.05, "seconds"
+        server.state.close()
+    store.close()
 
 
 async def test_a_former_leaders_void_expiry_does_not_shorten_a_lease_when_it_leads_again() -> None:
