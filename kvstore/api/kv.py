@@ -13,6 +13,7 @@ from kvstore.api.slices import Slices
 from kvstore.mvcc import alarms, checks, commands, wire
 from kvstore.mvcc.errors import Failure
 from kvstore.mvcc.ranges import Found
+from kvstore.mvcc.working import Outcome
 from kvstore.pb.rpc_pb2 import CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
 from kvstore.rpc import Call, Streaming, Unary
 
@@ -117,6 +118,12 @@ class KvService:
             if not self._node.may_read(call, lambda identity: self._state.guard.refuse_txn(identity, request)):
                 return
             outcome = self._state.read_txn(request)
+            if isinstance(outcome, Outcome):
+                finish(outcome)
+            else:
+                call.on_cancel(self._slices.run(outcome, finish))
+
+        def finish(outcome: Outcome) -> None:
             self._node.answer(call, outcome.revision, outcome.body, outcome.failure)
 
         if _is_serializable(request):

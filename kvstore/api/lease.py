@@ -1,7 +1,8 @@
 """Lease: grant, revoke, keep alive, time to live, list."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from functools import partial
 from random import Random
 
 from kvstore.api import errors
@@ -9,6 +10,7 @@ from kvstore.api.decoding import decode
 from kvstore.api.leader_guard import LeaderGuard
 from kvstore.api.lessor import Lessor
 from kvstore.api.node import Node
+from kvstore.api.slices import Slices, Steps
 from kvstore.mvcc import commands, wire
 from kvstore.mvcc.errors import Failure
 from kvstore.mvcc.permissions import Identity
@@ -24,6 +26,7 @@ __all__ = ["LeaseService"]
 
 RETRY_SECONDS = 0.1  # between questions to a leader that does not answer
 MAX_ATTEMPTS = 50
+BATCH_LEASES = 500  # listed at once
 MAX_WAITING_RENEWALS = 1000  # of one stream
 
 
@@ -37,8 +40,10 @@ class LeaseService:
         guard: LeaderGuard,
         random: Random,
         later: Callable[[float, Callable[[], None]], object],
+        slices: Slices,
     ) -> None:
         self._node = node
+        self._slices = slices
         self._lessor = lessor
         self._guard = guard
         self._random = random
@@ -118,21 +123,33 @@ class LeaseService:
 
     def _answer_time_to_live(self, call: Call, request: LeaseTimeToLiveRequest, seconds: int) -> None:
         state = self._node.state
-        if request.keys and not self._node.access.allows(call, lambda identity: self._refuse_keys(identity, request.ID)):
-            return
         record = state.lease(request.ID)
         body = wire.number_field(b"\x10", request.ID)
         if record is None or seconds < 0:
             body += wire.number_field(b"\x18", -1)
         else:
             body += wire.number_field(b"\x18", seconds) + wire.number_field(b"\x20", record.ttl_seconds)
-            if request.keys:
-                body += b"".join(wire.message_field(b"\x2a", key) for key in state.lease_keys(request.ID))
-        call.reply(self._node.header(state.revision) + body)
+        header = self._node.header(state.revision)
+        if request.keys:
+            steps = self._with_keys(call, [header, body], state.lease_key_batches(request.ID))
+            call.on_cancel(self._slices.run(steps, call.reply))
+        else:
+            call.reply(header + body)
 
-    def _refuse_keys(self, identity: Identity | None, lease: int) -> Failure | None:
-        state = self._node.state
-        return state.guard.refuse_keys(identity, [(key, b"") for key in state.lease_keys(lease)])
+    def _with_keys(self, call: Call, parts: list[bytes], batches: Generator[list[bytes], None, None]) -> Steps[bytes]:
+        """Yield the answer, when all keys have been added to it, or the call was refused because of one of them."""
+        try:
+            for batch in batches:
+                if not self._node.access.allows(call, partial(self._refuse_keys, batch)):
+                    break
+                parts.append(b"".join(wire.message_field(b"\x2a", key) for key in batch))
+                yield None
+            yield b"".join(parts)
+        finally:
+            batches.close()
+
+    def _refuse_keys(self, keys: list[bytes], identity: Identity | None) -> Failure | None:
+        return self._node.state.guard.refuse_keys(identity, [(key, b"") for key in keys])
 
     def leases(self, call: Call, message: bytes) -> None:
         """Answer LeaseLeases."""
@@ -140,9 +157,17 @@ class LeaseService:
             self._node.read(call, lambda: self._answer_leases(call))
 
     def _answer_leases(self, call: Call) -> None:
-        state = self._node.state
-        body = [wire.message_field(b"\x12", wire.number_field(b"\x08", record.lease)) for record in state.leases()]
-        call.reply(self._node.header(state.revision) + b"".join(body))
+        header = self._node.header(self._node.state.revision)
+        call.on_cancel(self._slices.run(_list(header, self._lessor.leases()), call.reply))
+
+
+def _list(header: bytes, leases: list[int]) -> Steps[bytes]:
+    parts = [header]
+    for begin in range(0, len(leases), BATCH_LEASES):
+        batch = leases[begin : begin + BATCH_LEASES]
+        parts.append(b"".join(wire.message_field(b"\x12", wire.number_field(b"\x08", lease)) for lease in batch))
+        yield None
+    yield b"".join(parts)
 
 
 class _KeepAlive:

@@ -71,6 +71,10 @@ class Lessor:
         self._ttls = {record.lease: record.ttl_seconds for record in records}
         self._checkpoints.load(records)
 
+    def leases(self) -> list[int]:
+        """Return all leases, as of the end of the last turn."""
+        return list(self._ttls)
+
     # ---- deadlines ------------------------------------------------------------------------------------------------
 
     def _arm(self, lease: int, seconds: float) -> None:

@@ -85,7 +85,7 @@ class Services:
         services = (
             KvService(node, self.scrubber, self.slices),
             watch,
-            LeaseService(node, self.lessor, guard, random, loop.call_later),
+            LeaseService(node, self.lessor, guard, random, loop.call_later, self.slices),
             ClusterService(node),
             MaintenanceService(node, self.slices),
             self._snapshots,

@@ -6,16 +6,19 @@ same id, and the term in which it was decided, so that a former leader cannot en
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from kvstore.mvcc import errors, layout, wire
 from kvstore.mvcc.errors import Failure
+from kvstore.mvcc.history import closing
 from kvstore.mvcc.working import LeaseChange, Working
+from kvstore.storage.port import View
 
-__all__ = ["LeaseRecord", "all_leases", "checkpoint", "decode", "encode_checkpoint", "encode_expiry", "exists", "expire", "find",
-           "forget", "grant", "keys_of", "move"]  # fmt: skip
+__all__ = ["LeaseRecord", "all_leases", "checkpoint", "decode", "encode_checkpoint", "encode_expiry", "exists", "expire",
+           "find", "forget", "grant", "key_batches", "keys_of", "move"]  # fmt: skip
 
+BATCH_KEYS = 500
 MAX_TTL_SECONDS = 9_000_000_000
 _TERM = struct.Struct(">Q")
 _EXPIRY_LEASE = struct.Struct(">qQ")  # id, index of the grant
@@ -65,6 +68,28 @@ def keys_of(working: Working, lease: int) -> list[bytes]:
             break
         keys.append(stored[len(prefix) :])
     return keys
+
+
+def key_batches(now: View, lease: int, view: Callable[[], View]) -> Generator[list[bytes], None, None]:
+    """Return the keys attached to `lease` in batches, at least one; where they are several, from a view of its own."""
+    batches = _batches(now, lease)
+    few = next(batches)
+    if next(batches, None) is None:
+        return (batch for batch in [few])
+    return closing(view(), lambda view: _batches(view, lease))
+
+
+def _batches(view: View, lease: int) -> Generator[list[bytes], None, None]:
+    prefix = layout.lease_key(lease)
+    batch: list[bytes] = []
+    for stored in view.keys(layout.LEASE_KEYS, prefix):
+        if not stored.startswith(prefix):
+            break
+        if len(batch) == BATCH_KEYS:
+            yield batch
+            batch = []
+        batch.append(stored[len(prefix) :])
+    yield batch
 
 
 def move(working: Working, key: bytes, old_lease: int, new_lease: int) -> None:

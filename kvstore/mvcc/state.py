@@ -9,7 +9,7 @@ the transaction is rebuilt from the commands applied since the last commit, and 
 A disk that is full at the commit is another matter: StoreFull leaves `commit`, the member stops, the log has everything.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from kvstore.mvcc import alarms, auth, commands, compaction, errors, events, layout, leases, permissions, writes
@@ -19,7 +19,7 @@ from kvstore.mvcc.history import closing
 from kvstore.mvcc.leases import LeaseRecord
 from kvstore.mvcc.long_ranges import Pieces, read_in_pieces
 from kvstore.mvcc.ranges import Found, find, is_long
-from kvstore.mvcc.txns import run_txn
+from kvstore.mvcc.txns import read_txn, run_txn
 from kvstore.mvcc.working import Alarm, Change, Outcome, Turn, Working
 from kvstore.pb.auth_pb2 import User
 from kvstore.pb.rpc_pb2 import (
@@ -299,11 +299,9 @@ class StateMachine:
         newest = self.revision
         return closing(self.view(), lambda view: read_in_pieces(view, request, newest))
 
-    def read_txn(self, request: TxnRequest) -> Outcome:
-        """Run a Txn that `checks.is_read_only`."""
-        body, failure = run_txn(self._working, request)
-        assert not self._working.changes, "a read-only transaction wrote"
-        return Outcome(self._working.revision, body, failure)
+    def read_txn(self, request: TxnRequest) -> Outcome | Generator[Outcome | None, None, None]:
+        """Run a Txn that `checks.is_read_only`; one with long ranges in steps, which yield the outcome last."""
+        return read_txn(self._working, request, self.view)
 
     def events(self, first: int, last: int) -> Iterator[events.Past]:
         """Yield the names of what changed in the revisions `first` to `last` (see `kvstore.mvcc.events`)."""
@@ -325,6 +323,10 @@ class StateMachine:
     def lease_keys(self, lease: int) -> list[bytes]:
         """Return the keys attached to a lease, in order."""
         return leases.keys_of(self._working, lease)
+
+    def lease_key_batches(self, lease: int) -> Generator[list[bytes], None, None]:
+        """Yield them some at a time, as of now; where they are many, from a view: close the generator."""
+        return leases.key_batches(self._working.transaction, lease, self.view)
 
     def hash_steps(self, revision: int, *, whole: bool = False) -> HashSteps | Failure:
         """Return a generator of the hash over the history up to `revision` (0: the newest), equal on every member.

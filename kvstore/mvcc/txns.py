@@ -4,16 +4,20 @@ All comparisons, those of nested transactions included, see the state before the
 before every operation of the branches taken has been checked, so a refused Txn leaves no trace.
 """
 
+from collections.abc import Callable, Generator
 from typing import Any, Final, NamedTuple
 
 from kvstore.mvcc import errors, layout, wire, writes
 from kvstore.mvcc.errors import Failure
-from kvstore.mvcc.ranges import read_range
-from kvstore.mvcc.working import Working
+from kvstore.mvcc.history import closing
+from kvstore.mvcc.long_ranges import Tail, read_in_pieces
+from kvstore.mvcc.ranges import is_long, read_range
+from kvstore.mvcc.working import Outcome, Working
 from kvstore.pb.kv_pb2 import KeyValue
 from kvstore.pb.rpc_pb2 import Compare, RangeRequest, TxnRequest
+from kvstore.storage.port import View
 
-__all__ = ["run_txn"]
+__all__ = ["read_txn", "run_txn"]
 
 PUT: Final = "request_put"
 RANGE: Final = "request_range"
@@ -37,6 +41,45 @@ def run_txn(working: Working, request: TxnRequest) -> tuple[bytes, Failure | Non
     branch = _choose(working, request)
     failure = _refuse(working, branch, PUT) or _refuse(working, branch, RANGE)
     return (b"", failure) if failure is not None else (_run(working, branch), None)
+
+
+def read_txn(working: Working, request: TxnRequest, view: Callable[[], View]) -> Outcome | Generator[Outcome | None, None, None]:
+    """Run a Txn that only reads. One with long ranges is read from `view()` in steps, which yield the outcome last."""
+    branch = _choose(working, request)
+    failure = _refuse(working, branch, RANGE)
+    if failure is not None or not _is_long(working, branch):
+        return Outcome(working.revision, b"" if failure is not None else _run(working, branch), failure)
+    revision = working.revision
+
+    def steps(view: View) -> Generator[Outcome | None, None, None]:
+        body = yield from _read(view, branch, revision)
+        yield Outcome(revision, body)
+
+    return closing(view(), steps)
+
+
+def _is_long(working: Working, branch: _Branch) -> bool:
+    return any(
+        is_long(working, request) if nested is None else _is_long(working, nested)
+        for _, request, nested in branch.operations
+    )
+
+
+def _read(view: View, branch: _Branch, revision: int) -> Generator[None, None, bytes]:
+    """Return what `_run` does, of a branch that only reads, as of `revision`, that of the view."""
+    parts = [b"\x10\x01"] if branch.succeeded else []
+    for _, request, nested in branch.operations:
+        if nested is not None:
+            body = yield from _read(view, nested, revision)
+            found = wire.message_field(b"\x22", b"\x0a\x00" + body)
+        else:
+            pieces = [_header(revision)]
+            for piece in read_in_pieces(view, request, revision):
+                pieces.append(piece.encoded if isinstance(piece, Tail) else piece)
+                yield None
+            found = wire.message_field(b"\x0a", b"".join(pieces))
+        parts.append(wire.message_field(b"\x1a", found))
+    return b"".join(parts)
 
 
 def _choose(working: Working, request: TxnRequest) -> _Branch:

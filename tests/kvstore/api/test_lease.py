@@ -181,6 +181,24 @@ async def test_an_entry_of_expiries_waits_for_the_one_before(monkeypatch: pytest
         await until(lambda: not list(server.state.leases()))
 
 
+async def test_many_leases_and_keys_are_told_in_slices(served: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvstore.api.slices.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("kvstore.mvcc.leases.BATCH_KEYS", 3)
+    monkeypatch.setattr("kvstore.api.lease.BATCH_LEASES", 3)
+    for lease in range(1, 11):
+        await grant(served, 60, lease)
+    for number in range(1, 11):
+        await call(served.channel, "KV/Put", rpc.PutRequest(key=b"%02d" % number, lease=7))
+    listed = await call(served.channel, "Lease/LeaseLeases", rpc.LeaseLeasesRequest())
+    assert [one.ID for one in listed.leases] == [*range(1, 11)]
+    asked = rpc.LeaseTimeToLiveRequest(ID=7, keys=True)
+    shown = asyncio.ensure_future(call(served.channel, "Lease/LeaseTimeToLive", asked))
+    await call(served.channel, "KV/DeleteRange", rpc.DeleteRangeRequest(key=b"99"))
+    assert list((await shown).keys) == [b"%02d" % number for number in range(1, 11)]
+    asked.ID = 6
+    assert not (await call(served.channel, "Lease/LeaseTimeToLive", asked)).keys
+
+
 async def test_only_the_leader_ends_leases() -> None:
     async with quick() as server:
         server.member.leader = OTHER_ID

@@ -11,6 +11,7 @@ from kvstore.mvcc import commands, history, layout, long_ranges
 from kvstore.mvcc.long_ranges import Tail
 from kvstore.mvcc.ranges import Found
 from kvstore.mvcc.state import StateMachine
+from kvstore.mvcc.working import Outcome
 from kvstore.pb import rpc_pb2 as rpc
 from kvstore.storage.memory import MemoryStore
 from tests.kvstore.mvcc.strategies import BITS, KEYS, deletes, puts, ranges
@@ -48,6 +49,52 @@ def test_the_pieces_of_a_range_add_up_to_it(
             found = state.range(request)
             if isinstance(found, Found) and request.range_end:
                 assert joined(state, request) == found.body()
+
+
+def read(state: StateMachine, request: rpc.TxnRequest) -> tuple[Outcome, int]:
+    """Run a transaction that only reads; return its outcome and how many steps it took."""
+    outcome = state.read_txn(request)
+    if isinstance(outcome, Outcome):
+        return outcome, 0
+    steps = list(outcome)
+    assert isinstance(steps[-1], Outcome) and not any(steps[:-1])
+    return steps[-1], len(steps)
+
+
+@given(
+    changes=st.lists(st.one_of(puts(), puts(), deletes()), max_size=40),
+    requests=st.lists(ranges(), min_size=1, max_size=4),
+    inner=st.lists(ranges(), max_size=2),
+    succeeds=BITS,
+)
+def test_a_transaction_of_long_ranges_reads_what_one_of_short_ranges_does(
+    changes: list[Any], requests: list[rpc.RangeRequest], inner: list[rpc.RangeRequest], succeeds: bool
+) -> None:
+    state = state_after([change for change in changes if not getattr(change, "lease", 0)])
+    operations = [rpc.RequestOp(request_range=request) for request in requests]
+    nested = rpc.RequestOp(request_txn=rpc.TxnRequest(success=[rpc.RequestOp(request_range=request) for request in inner]))
+    compare = rpc.Compare(key=b"none", target="VERSION", result="EQUAL" if succeeds else "GREATER")
+    txn = rpc.TxnRequest(compare=[compare], success=[*operations, nested], failure=[nested, *operations])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kvstore.mvcc.txns.is_long", lambda working, request: False)
+        expected, steps = read(state, txn)
+        assert not steps
+        patch.setattr("kvstore.mvcc.txns.is_long", lambda working, request: bool(request.range_end))
+        assert read(state, txn)[0] == expected
+
+
+def test_what_is_written_meanwhile_is_not_seen_by_a_long_transaction() -> None:
+    state = state_after([rpc.PutRequest(key=b"%05d" % number) for number in range(KEY_COUNT)])
+    operation = rpc.RequestOp(request_range=rpc.RangeRequest(key=b"\0", range_end=b"\0"))
+    steps = state.read_txn(rpc.TxnRequest(success=[operation, operation]))
+    assert not isinstance(steps, Outcome)
+    assert next(steps) is None
+    state.apply(KEY_COUNT + 1, 1, commands.PUT + rpc.PutRequest(key=b"x").SerializeToString())
+    state.commit()
+    outcome = list(steps)[-1]
+    assert outcome is not None and outcome.revision == KEY_COUNT + 1
+    responses = rpc.TxnResponse.FromString(outcome.body).responses
+    assert [response.response_range.count for response in responses] == [KEY_COUNT] * 2
 
 
 @given(keys=st.lists(KEYS, max_size=30), revision=st.integers(1, 30), backward=BITS)
