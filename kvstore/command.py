@@ -99,6 +99,7 @@ def member(context: click.Context, /, **given: str | None) -> None:
             corruption=_corruption(flags),
             visitors=VisitorRules(_names(flags.pop("cors", "*")), _names(flags.pop("host-whitelist", "*"))),
             tls=_tls(flags),
+            notes_crashes=True,
         )
         config = _config(flags)
         _loop_runner()(_main(config, options))

@@ -24,8 +24,9 @@ from kvstore.member.rejoin import Recovery
 from kvstore.mvcc import layout
 from kvstore.mvcc.state import StateMachine
 from kvstore.rpc import Limits, Server
+from kvstore.storage import crashes
 from kvstore.storage.data_dir import DataDirectory, MemberRemoved
-from kvstore.storage.lmdb_store import DAMAGE, LmdbStore
+from kvstore.storage.lmdb_store import DAMAGE, LmdbStore, check_pages
 from kvstore.storage.port import DamagedStore, StoreFull
 from kvstore.storage.raft_log import CorruptLog
 from kvstore.tls import MemberTls, TlsLimits
@@ -36,6 +37,7 @@ logger = logging.getLogger("kvstore.server")
 
 MESSAGE_OVERHEAD_BYTES = 512 << 10  # a message may be so much larger than a request
 MAX_STREAMS = 1 << 20  # of one connection, whatever the flag says: HTTP/2's ids would last for no more
+CRASHES_BORNE = 2  # then the state counts as damaged, even if all of its pages can be read
 STOP_GRACE_SECONDS = 0.2  # for answers on their way
 TRANSFER_SECONDS = 0.5  # a leader that stops hands over, if that takes no longer
 
@@ -54,6 +56,7 @@ class ServerOptions:
     retention: Retention = field(default_factory=Retention)
     corruption: CorruptionOptions = field(default_factory=CorruptionOptions)
     visitors: VisitorRules = field(default_factory=VisitorRules)
+    notes_crashes: bool = False  # the process is ours alone
 
 
 async def run(
@@ -79,13 +82,30 @@ async def run(
         recovery = Recovery(config, directory, tls.to_peers, random)
         while await _unless(stop, recovery.finish()):
             try:
-                with contextlib.closing(LmdbStore(directory.state_path, layout.TABLES)) as store:
+                _check_after_crashes(directory)
+                with (
+                    crashes.noting(directory.crashes_path) if options.notes_crashes else contextlib.nullcontext(),
+                    contextlib.closing(LmdbStore(directory.state_path, layout.TABLES)) as store,
+                ):
                     await _run(config, options, tls, StateMachine(store), directory, stop, ready, random)
                 return
             except (CorruptLog, DamagedStore, StoreFull, *DAMAGE) as error:
                 trouble = DamagedStore(f"{directory.state_path}: {error}") if isinstance(error, DAMAGE) else error
             if not await _unless(stop, recovery.recover(trouble)):
                 return
+            if isinstance(trouble, DamagedStore):
+                crashes.clear(directory.crashes_path)
+
+
+def _check_after_crashes(directory: DataDirectory) -> None:
+    """Raise DamagedStore where the state has ended processes before and would end this one, too."""
+    number, state = crashes.count(directory.crashes_path), directory.state_path
+    if not number:
+        return
+    logger.warning("a process was ended by what it met (%s tells where): every page of %s is read", directory.crashes_path, state)
+    check_pages(state, layout.TABLES)
+    if number >= CRASHES_BORNE:
+        raise DamagedStore(f"{state} may be what has ended {number} processes; delete {directory.crashes_path} to try it again")
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:

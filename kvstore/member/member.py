@@ -81,10 +81,8 @@ class Member:
         wake: Callable[[], None],
     ) -> None:
         self.config = config
-        self.member_id = config.member_id
-        self.cluster_id = config.cluster_id
-        self._log, self._state, self._transport = log, state, transport
-        self._disk, self.wake = disk, wake
+        self.member_id, self.cluster_id = config.member_id, config.cluster_id
+        self._log, self._state, self._transport, self._disk, self.wake = log, state, transport, disk, wake
         self.upkeep = Upkeep(config, log, state, transport, disk, snapshots)
         self._timeout_ticks = config.request_timeout_ticks
         self._numbers = Numbers(random.getrandbits(31))
@@ -97,7 +95,8 @@ class Member:
         self.changes = Changes(self, config, restored_table(table, restored), random)
         self.applied_index = restored.applied
         self.term, self.leader, self.is_leader = self.raft.term, 0, False
-        self._proposals, self._reads, self._transfers = Proposals(), Reads(), Transfers()
+        self._proposals = Proposals(self._timeout_ticks, config.election_ticks)
+        self._reads, self._transfers = Reads(), Transfers()
         self._inbox: list[Input] = []
         self._unsaved: list[Persist] = []
         self._is_saving = False
@@ -133,7 +132,7 @@ class Member:
             code, text = (UNAVAILABLE, STOPPED) if self._is_stopped else (RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
             done(Failed(code, text, certain=True))
             return
-        self._proposals.add(number, sealed, done, self._ticks + self._timeout_ticks)
+        self._proposals.add(number, sealed, done, self._ticks)
         self.wake()
 
     def read(self, done: Done) -> None:
@@ -211,6 +210,7 @@ class Member:
 
     def on_lost(self, member: int, *, has_gone: bool) -> None:
         """Messages to `member` were lost; `has_gone`: its host refuses connections, so its process has ended."""
+        self._proposals.on_lost(member, self._ticks)
         self._inbox.append(PeerDown(member) if has_gone else Unreachable(member))
         self.wake()
 
@@ -232,8 +232,7 @@ class Member:
         self._give_way_when_stalled()
         self.changes.tick(self._ticks)
         self.upkeep.commit_if_due(self._ticks, self.applied_index)
-        compacted = self.upkeep.compact(self.raft.log, self.applied_index, self.changes.table)
-        if compacted is not None:
+        if (compacted := self.upkeep.compact(self.raft.log, self.applied_index, self.changes.table)) is not None:
             self._inbox.append(compacted)
         self.wake()
 
@@ -385,6 +384,7 @@ class Member:
         self._is_holding = False
         self._reads.ask_again(self._ticks + 1)
         logger.info("member %x: leader %x in term %d", self.member_id, self.leader, self.term)
+        self._proposals.on_leader(self.leader, self._ticks)
         self._transfers.on_leader(self.leader)
         for callback in self._on_leadership:
             callback(self.leader, self.term)

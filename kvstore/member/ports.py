@@ -13,6 +13,8 @@ from kvstore.raft.types import Entry, Message, Persist, Restored, SnapshotMark
 UNKNOWN, NOT_FOUND, RESOURCE_EXHAUSTED, FAILED_PRECONDITION, UNAVAILABLE = 2, 5, 8, 9, 14  # gRPC status codes
 NO_LEADER = "etcdserver: no leader"
 TIMED_OUT = "etcdserver: request timed out"
+LEADER_FAILED = "etcdserver: request timed out, possibly due to previous leader failure"
+CONNECTION_LOST = "etcdserver: request timed out, possibly due to connection lost"
 TRANSFER_TIMED_OUT = "etcdserver: request timed out, leader transfer took too long"  # etcd's code for it is UNKNOWN
 LEADER_CHANGED = "etcdserver: leader changed"
 STOPPED = "etcdserver: server stopped"
@@ -183,8 +185,10 @@ class Disk(Protocol):
 
 
 __all__ = [
+    "CONNECTION_LOST",
     "FAILED_PRECONDITION",
     "LEADER_CHANGED",
+    "LEADER_FAILED",
     "NOT_FOUND",
     "NOT_LEADER",
     "NO_LEADER",

@@ -9,6 +9,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from kvstore.member.ports import (
+    CONNECTION_LOST,
+    LEADER_FAILED,
     NO_LEADER,
     STOPPED,
     TIMED_OUT,
@@ -41,9 +43,12 @@ class _Batch:
 
 
 class Proposals:
-    """Proposals by number; the oldest first."""
+    """Proposals by number; the oldest first. Each waits `timeout_ticks`."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_ticks: int, election_ticks: int) -> None:
+        self._timeout_ticks, self._election_ticks = timeout_ticks, election_ticks
+        self._leader, self._elected_at = 0, 0
+        self._lost_at: dict[int, int] = {}  # member -> the tick of the last message that did not reach it
         self._waiting: dict[int, tuple[Done, bytes, int]] = {}  # number -> (done, data, deadline in ticks)
         self._unsent: deque[int] = deque()
         self._batches: dict[int, _Batch] = {}  # by batch number, in the order in which they were sent
@@ -56,9 +61,9 @@ class Proposals:
     def has_unsent(self) -> bool:
         return bool(self._unsent)
 
-    def add(self, number: int, data: bytes, done: Done, deadline: int) -> None:
-        """Wait to be sent."""
-        self._waiting[number] = (done, data, deadline)
+    def add(self, number: int, data: bytes, done: Done, tick: int) -> None:
+        """Wait to be sent, from `tick` on."""
+        self._waiting[number] = (done, data, tick + self._timeout_ticks)
         self._unsent.append(number)
 
     def next_batch(self, batch_number: int, term: int, entries: int, limit_bytes: int) -> tuple[bytes, ...]:
@@ -117,7 +122,25 @@ class Proposals:
         unsent = set(self._unsent)
         for number in [number for number, waiter in waiting.items() if waiter[2] <= tick]:
             is_unsent = number in unsent
-            waiting.pop(number)[0](Failed(UNAVAILABLE, NO_LEADER if is_unsent else TIMED_OUT, certain=is_unsent))
+            done, _, deadline = waiting.pop(number)
+            text = NO_LEADER if is_unsent else self._suspicion(deadline - self._timeout_ticks)
+            done(Failed(UNAVAILABLE, text, certain=is_unsent))
+
+    def on_leader(self, leader: int, tick: int) -> None:
+        """`leader` leads now (0: nobody)."""
+        if leader and leader != self._leader:
+            self._elected_at = tick
+        self._leader = leader
+
+    def on_lost(self, member: int, tick: int) -> None:
+        """A message did not reach `member`."""
+        self._lost_at[member] = tick
+
+    def _suspicion(self, began_at: int) -> str:
+        """Why a proposal may have timed out, in etcd's words and by its rules (server.go, parseProposeCtxErr)."""
+        if self._elected_at - 2 * self._election_ticks < began_at < self._elected_at:
+            return LEADER_FAILED
+        return CONNECTION_LOST if self._lost_at.get(self._leader, -1) >= began_at else TIMED_OUT
 
     def stop(self) -> None:
         unsent = set(self._unsent)

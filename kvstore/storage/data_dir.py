@@ -80,6 +80,11 @@ class DataDirectory:
         return self.path / "state"
 
     @property
+    def crashes_path(self) -> Path:
+        """The note of crashes.py."""
+        return self.path / "crashes"
+
+    @property
     def incoming_path(self) -> Path:
         return self.path / "incoming"
 

@@ -24,7 +24,7 @@ import lmdb
 
 from kvstore.storage.port import DamagedStore, Size, StoreFull
 
-__all__ = ["LmdbStore"]
+__all__ = ["DAMAGE", "LmdbStore", "check_pages"]
 
 DEFAULT_LIMIT_BYTES = 1 << 40  # address space, not disk: the file grows as it fills
 DISK_RESERVE_BYTES = 64 << 20  # left on the disk for the log, for deletions and for what is under way
@@ -40,6 +40,10 @@ with environment.begin() as reader:
             continue
         for _ in reader.cursor(table):
             pass
+"""
+_ACCOUNT_FOR_ALL = _READ_ALL + """
+with open("/dev/null", "wb") as nowhere:  # a compact copy is refused when the pages in use and the free ones are not all pages
+    environment.copyfd(nowhere.fileno(), compact=True)
 """
 _FULL_TEXTS = tuple(os.strerror(code) for code in (errno.EFBIG, errno.EDQUOT))  # lmdb has no class for these
 _SHORT_WRITE_TEXT = os.strerror(errno.EIO)
@@ -260,6 +264,17 @@ class _LmdbTransaction(_LmdbView):
         self.abort()
 
 
+def _passes(check: str, path: Path, tables: tuple[str, ...]) -> bool:
+    """Have another process look at the store, which must not be open for writing; it may be ended by what it finds."""
+    return not subprocess.run([sys.executable, "-c", check, str(path), *tables], capture_output=True, check=False).returncode
+
+
+def check_pages(path: Path, tables: tuple[str, ...]) -> None:
+    """Read every page of the store in `path`, if there is one; raise DamagedStore where that cannot be done."""
+    if (path / "data.mdb").exists() and not _passes(_ACCOUNT_FOR_ALL, path, tables):
+        raise DamagedStore(f"{path} has pages that cannot be read")
+
+
 class LmdbStore:
     """An OrderedStore in the directory `path` (made when it is not there).
 
@@ -294,8 +309,7 @@ class LmdbStore:
         if length >= expected:
             return
         os.truncate(file, expected)
-        check = subprocess.run([sys.executable, "-c", _READ_ALL, str(self._path), *tables], capture_output=True)
-        if check.returncode:
+        if not _passes(_READ_ALL, self._path, tables):
             os.truncate(file, length)
             environment.close()
             raise DamagedStore(f"{self._path} is a copy that was cut short: {length} bytes of {expected}")

@@ -1,10 +1,12 @@
 """One member's promises, on a deterministic network and disk."""
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
 
 from kvstore.member.ports import Failed, Ok, Result
+from kvstore.member.waiters import Proposals
 from tests.kvstore.member.world import NAMES, LateDisk, World
 
 
@@ -110,6 +112,32 @@ def test_a_write_that_left_and_got_no_answer_has_an_unknown_outcome() -> None:
         world.crash(name)
     world.run_until(lambda: write, 200)
     assert write == [Failed(14, "etcdserver: request timed out", certain=False)]
+
+
+def test_a_timeout_tells_what_etcd_suspects() -> None:
+    def text_of(began_at: int, *events: Callable[[Proposals], None]) -> str:
+        proposals, results = Proposals(timeout_ticks=70, election_ticks=10), []
+        proposals.on_leader(1, 100)
+        proposals.add(7, b"", results.append, began_at)
+        proposals.next_batch(1, 1, 10, 1000)
+        for event in events:
+            event(proposals)
+        proposals.expire(began_at + 70)
+        assert isinstance(results[0], Failed)
+        return results[0].text.removeprefix("etcdserver: request timed out")
+
+    def elected(leader: int, tick: int) -> Callable[[Proposals], None]:
+        return lambda proposals: proposals.on_leader(leader, tick)
+
+    lost = lambda proposals: proposals.on_lost(1, 205)  # noqa: E731
+    assert text_of(200) == ""
+    assert text_of(200, elected(0, 205)) == ""
+    assert text_of(200, elected(0, 205), elected(1, 206)) == ", possibly due to previous leader failure"
+    assert text_of(200, elected(2, 219)) == ", possibly due to previous leader failure"
+    assert text_of(200, elected(2, 221)) == ""
+    assert text_of(200, lost) == ", possibly due to connection lost"
+    assert text_of(206, lost) == ""
+    assert text_of(200, lost, elected(2, 230)) == ""
 
 
 def test_a_leader_whose_disk_is_stalled_hands_over() -> None:

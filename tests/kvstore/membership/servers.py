@@ -50,6 +50,11 @@ class Watched(Process):
         assert self._process is not None
         self._process.send_signal(number)
 
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself."""
+        assert self._process is not None
+        return self._process.poll() is not None
+
     def exit_code(self, seconds: float = 20) -> int:
         """Wait for its own end."""
         assert self._process is not None
