@@ -69,6 +69,28 @@ user delete u
 user delete u
 auth enable
 auth disable
+lease grant 60
+lease list
+lock --ttl 5 mutex -- /bin/echo locked
+endpoint status -w fields
+role add root
+user add root:r
+user grant-role root root
+auth enable
+get a
+--user root:r get a
+--user root:bad get a
+--user root:r user add u:p
+--user root:r role add reader
+--user root:r role grant-permission reader read a
+--user root:r user grant-role u reader
+--user u:p get a
+--user u:p put a 1
+--user u:p get b
+--user u:p user list
+--user root:r alarm list
+--user root:r auth disable
+get a
 """
 
 # ids, hashes, terms, times, ports and the client's own log differ between any two servers
@@ -77,6 +99,7 @@ OWN = [
     (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),
     (re.compile(r"took = [\d.]+\S*"), "TIME"),
     (re.compile(r"(raft_term|RaftTerm)\W+\d+"), r"\1"),
+    (re.compile(r'"(Version|DBSize|RaftIndex|RaftAppliedIndex)" : \S+'), r"\1"),
     (re.compile(r"\b[0-9a-f]{6,}\b"), "ID"),
     (re.compile(r"(ADDRESS, )\d+$", re.M), r"\1HASH"),
 ]
