@@ -75,8 +75,8 @@ class _Call:
 def _relevant(operations: Sequence[Operation]) -> list[_Call]:
     """Without what did not happen. A swap names the value that it replaces by the mod revision that its client saw.
 
-    A write of unknown outcome that nobody read may be left out: whether it happened or was overwritten at once makes no
-    difference. One that was read had happened when its first reader returned.
+    A write of unknown outcome that nobody read may be left out (a delete: where nobody found nothing afterwards): whether it
+    happened or was overwritten at once makes no difference. One that was read had happened when its first reader returned.
     """
     done = [each for each in operations if each.outcome is Outcome.OK]
     values = {each.mod_revision: each.value for each in done if each.mod_revision}
@@ -84,13 +84,19 @@ def _relevant(operations: Sequence[Operation]) -> list[_Call]:
     for each in done:
         if each.kind == "get":
             read[each.value] = min(each.returned, read.get(each.value, ENDLESS))
+    needing = [each.returned for each in done if _saw_nothing(each)]
+    lost = [
+        each for each in operations if each.outcome is Outcome.UNKNOWN and each.kind == "cas" and each.value in read
+    ]
+    needing += [ENDLESS for each in lost if _saw_nothing(each)]
+    last_absent = max(needing, default=-ENDLESS)
     found = []
     for each in operations:
         returned = each.returned
         if each.outcome is not Outcome.OK:
             if each.outcome is Outcome.FAILED or each.kind == "get":
                 continue
-            if each.kind != "delete" and each.value not in read:
+            if each.called > last_absent if each.kind == "delete" else each.value not in read:
                 continue
             # Where its reader had returned before it was called, no order will be found: let it run until the end.
             is_seen = each.kind != "delete" and read[each.value] > each.called
@@ -105,6 +111,12 @@ def _relevant(operations: Sequence[Operation]) -> list[_Call]:
             sets=None if each.kind == "delete" else each.value,
         ))  # fmt: skip
     return found
+
+
+def _saw_nothing(operation: Operation) -> bool:
+    if operation.kind == "get":
+        return operation.value is None
+    return operation.kind == "cas" and not operation.expected
 
 
 class _Search:

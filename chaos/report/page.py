@@ -47,7 +47,10 @@ def _summary(history: History, verdicts: Verdicts, counts: dict[str, int]) -> st
         badge = '<span class="badge late">NOT LIVE</span>'
     else:
         badge = '<span class="badge good">every promise held</span>'
-    facts = {name: str(value) for name, value in history.about.items()}
+    facts = {
+        name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in history.about.items()
+    }
     facts["requests"] = f"{sum(counts.values()):,}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items())
     facts["log"] = f"{len(history.log):,} writes"
     if history.episodes:
