@@ -21,7 +21,7 @@ NO_SPACE = (Code.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded"
 
 
 @needs_compiler
-@pytest.mark.parametrize("place", ["log", "state"])
+@pytest.mark.parametrize("place", ["log", pytest.param("state", marks=pytest.mark.slow)])
 async def test_a_sync_that_fails_ends_the_member_before_it_acknowledges(
     member: Member, tmp_path: Path, place: str
 ) -> None:
@@ -55,7 +55,7 @@ async def recovered(member: Member, writer: Writer) -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("place", ["log", "state", ""])
+@pytest.mark.parametrize("place", ["log", *(pytest.param(place, marks=pytest.mark.slow) for place in ("state", ""))])
 async def test_a_write_that_finds_no_room_is_refused_while_reads_go_on_and_taken_when_there_is_room(
     member: Member, tmp_path: Path, place: str
 ) -> None:
@@ -140,6 +140,7 @@ def fill(disk: Path) -> Path:
     return other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("small_disk", ["40m"], indirect=True)
 async def test_a_small_disk_that_others_fill_to_the_last_block_loses_nothing_and_recovers(
     small_disk: Path, tmp_path: Path

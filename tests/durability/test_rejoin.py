@@ -154,6 +154,7 @@ def test_a_lost_state_comes_from_another_member_and_the_log_goes_on(ours: Server
     ours.ok(bad, "put", "after", "all")
 
 
+@pytest.mark.slow
 def test_a_log_with_missing_files_is_refused_unless_asked_for(ours: Servers) -> None:
     acknowledged = loaded(ours)
     bad = follower(ours)
@@ -176,6 +177,7 @@ def test_a_flipped_bit_is_refused_where_no_help_is_wanted(ours: Servers) -> None
     assert not (ours.directory / bad / "damaged").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_copy_of_a_running_member_does_not_push_it_out(ours: Servers) -> None:
     loaded(ours)
     bad = follower(ours)
