@@ -15,6 +15,7 @@ class Boundaries:
     def __init__(self, seen: Counter[str], died: Counter[str]) -> None:
         self.seen, self.died = seen, died
         self.count = 0  # of all that were passed
+        self.first: dict[str, int] = {}  # name -> the count at which it was passed first
         self._left = 0
 
     def arm(self, passes: int) -> None:
@@ -25,6 +26,7 @@ class Boundaries:
         """Raise SimulatedCrash when the countdown ends here."""
         self.seen[name] += 1
         self.count += 1
+        self.first.setdefault(name, self.count)
         if self._left:
             self._left -= 1
             if not self._left:

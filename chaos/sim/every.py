@@ -1,6 +1,6 @@
 """Crash at every effect boundary: a written run, once for each boundary of each member, with a death there.
 
-    Sweep(member, boundary, ...)   one run; `sweep(...)` yields them and `Coverage` sums them up
+    sweep(seed) and one_of_each(seed) yield runs, `Coverage` sums them up
 
 The run has clients, compactions, segments that begin and end, a member that is replaced and gets a snapshot, and a disk
 that is full for a while: so that every name of a boundary is passed. What was passed is where there is to die.
@@ -14,7 +14,7 @@ from chaos.sim.run import Report, play
 from chaos.sim.store import StoreWorld
 from chaos.sim.swarm import Planned, Script, Swarm
 
-__all__ = ["SCRIPT", "Coverage", "Sweep", "passed", "sweep"]
+__all__ = ["SCRIPT", "Coverage", "Sweep", "one_of_each", "passed", "sweep"]
 
 SECONDS = 5.0
 _OPTIONS: dict[str, object] = {
@@ -22,8 +22,8 @@ _OPTIONS: dict[str, object] = {
 }
 SCRIPT = Script(
     Swarm(
-        members=3, clients=2, watchers=1, holders=0, keys=2, pause_seconds=0.2, interval_seconds=1.0, fault_seconds=1.0,
-        faults=(), member_options=_OPTIONS,
+        members=3, clients=2, watchers=1, holders=0, transactors=1, keys=2, pause_seconds=0.2,
+        interval_seconds=1.0, fault_seconds=1.0, faults=(), member_options=_OPTIONS,
     ),
     (
         Planned(1, 0.5, "compaction", 0.1), Planned(2, 1.0, "isolate", 1.5), Planned(3, 1.2, "full disk", 0.4),
@@ -75,10 +75,24 @@ def passed(seed: int) -> list[int]:
     return [host.boundaries.count for host in world.hosts]
 
 
-def sweep(seed: int, *, stride: int = 1, first: int = 1) -> Iterator[Sweep]:
-    """Every `stride`-th boundary of every member, from the `first` on."""
+def sweep(seed: int, *, stride: int = 1) -> Iterator[Sweep]:
+    """Every `stride`-th boundary of every member."""
     for member, count in enumerate(passed(seed)):
-        for boundary in range(first, count + 1, stride):
-            world = _world(seed)
-            world.hosts[member].boundaries.arm(boundary)
-            yield Sweep(member, boundary, play(world))
+        for boundary in range(1, count + 1, stride):
+            yield _die(seed, member, boundary)
+
+
+def one_of_each(seed: int) -> Iterator[Sweep]:
+    """One death at each kind of boundary: where a member first passes it."""
+    world, seen = _world(seed), set[str]()
+    play(world)
+    for member, host in enumerate(world.hosts):
+        for name in sorted(host.boundaries.first.keys() - seen):
+            seen.add(name)
+            yield _die(seed, member, host.boundaries.first[name])
+
+
+def _die(seed: int, member: int, boundary: int) -> Sweep:
+    world = _world(seed)
+    world.hosts[member].boundaries.arm(boundary)
+    return Sweep(member, boundary, play(world))

@@ -8,10 +8,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, astuple, dataclass, field
 from functools import partial
 
-from chaos.checkers import CHECKERS, lease, watch
-from chaos.history import Outcome
+from chaos.checkers import CHECKERS, judge_history, lease, watch
+from chaos.history import History, Outcome
 from chaos.sim.faults.clocks import FASTEST_CLOCK
 from chaos.sim.store import BROKEN, StoreWorld
+from chaos.sim.workloads.transact import SCOPES
 
 __all__ = ["Options", "Report", "play", "simulate", "simulate_many"]
 
@@ -81,8 +82,9 @@ def play(world: StoreWorld) -> Report:
     except BROKEN as broken:
         violations["invariants"].append(f"{type(broken).__name__}: {broken}")
     else:
-        log = world.log()
+        log = world.log("register/")
         violations |= {name: check(world.history, log) for name, check in CHECKERS.items()}
+        violations |= _of_transactions(world)
         violations["watch"] = watch.check(world.streams, world.events(), world.compacted)
         fastest = FASTEST_CLOCK if "clock rate" in world.swarm.faults else 1.0
         violations["lease"] = lease.check(world.leases.values(), fastest=fastest, slack_seconds=TELLING_SECONDS)
@@ -90,8 +92,8 @@ def play(world: StoreWorld) -> Report:
     seconds = () if world.recovery is None else world.recovery.seconds
     recovered = [second for second in seconds if second is not None]
     counts = {outcome.value: 0 for outcome in Outcome}
-    for operation in world.history:
-        counts[operation.outcome.value] += 1
+    for outcome in (*(each.outcome for each in world.history), *(each.outcome for each in world.transactions)):
+        counts[outcome.value] += 1
     return Report(
         seed=world.seed,
         trace=world.trace.digest(),
@@ -108,6 +110,11 @@ def play(world: StoreWorld) -> Report:
         is_live=bool(recovered) and len(recovered) == len(seconds) and max(recovered) <= WORST_RECOVERY_SECONDS,
         last_lines=list(world.trace.lines),
     )
+
+
+def _of_transactions(world: StoreWorld) -> dict[str, list[str]]:
+    history = History(transactions=world.transactions, log=world.log("txn/", "set/"), scopes=list(SCOPES))
+    return {f"transactions: {name}": found for name, found in judge_history(history).safety.items()}
 
 
 def differing_replicas(world: StoreWorld) -> Iterator[str]:

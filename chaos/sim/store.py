@@ -19,8 +19,10 @@ from chaos.sim.swarm import Script, Swarm, draw_schedule, draw_swarm
 from chaos.sim.trace import Trace
 from chaos.sim.workloads import Worker
 from chaos.sim.workloads.lease import Holder
-from chaos.sim.workloads.register import RegisterClient, idle
+from chaos.sim.workloads.register import RegisterClient
+from chaos.sim.workloads.transact import Transactor
 from chaos.sim.workloads.watch import Watching
+from chaos.transactions import Transaction
 from chaos.watching import Event, Stream
 from kvstore.mvcc.working import Change, Turn
 from kvstore.pb.kv_pb2 import KeyValue
@@ -78,6 +80,8 @@ class StoreWorld:
         self.client_names = [f"c{number + 1}" for number in range(self.swarm.clients)]
         self.watcher_names = [f"w{number + 1}" for number in range(self.swarm.watchers)]
         self.holder_names = [f"h{number + 1}" for number in range(self.swarm.holders)]
+        self.transactor_names = [f"t{number + 1}" for number in range(self.swarm.transactors)]
+        self.transactions: list[Transaction] = []
         self.streams: list[Stream] = []
         self.leases: dict[str, LeaseRecord] = {}  # by the key that is attached
         self.compacted = 0  # the history is gone up to here, at one member at least
@@ -92,6 +96,9 @@ class StoreWorld:
             *(Holder(self, number) for number in range(self.swarm.holders)),
         ]
         schedule = draw_schedule(self.random_for("nemesis"), drawn, safety_seconds) if script is None else script.schedule
+        self.askers: list[RegisterClient | Transactor] = [
+            *self.clients, *(Transactor(self, number) for number in range(self.swarm.transactors))
+        ]
         self.nemesis = Nemesis(self, schedule, only)
 
     def random_for(self, name: str) -> Random:
@@ -100,7 +107,7 @@ class StoreWorld:
 
     def outside_names(self) -> list[str]:
         """Hosts of clients of all kinds."""
-        return [*self.client_names, *self.watcher_names, *self.holder_names]
+        return [*self.client_names, *self.watcher_names, *self.holder_names, *self.transactor_names]
 
     def note(self, who: str, what: str, detail: object = "") -> None:
         """Add an event to the trace."""
@@ -132,12 +139,12 @@ class StoreWorld:
             if change.is_delete and (record := self.leases.get(change.key.decode())) is not None:
                 record.gone = self.heap.now
 
-    def log(self) -> list[Logged]:
-        """All writes of registers in order of their revision."""
+    def log(self, *prefixes: str) -> list[Logged]:
+        """All writes to keys of these prefixes in order of their revision."""
         return [
             Logged(event.revision, event.key, None if event.is_delete else event.value)
             for event in self.events()
-            if event.key.startswith("register/")
+            if event.key.startswith(prefixes)
         ]
 
     def events(self) -> list[Event]:
@@ -158,7 +165,7 @@ class StoreWorld:
         for host in self.hosts:
             host.start()
         self.heap.run_until(FIRST_LEADER_SECONDS, lambda: self.leader() is not None)
-        for client in self.clients:
+        for client in self.askers:
             client.start()
         for worker in self.others:
             worker.start()
@@ -167,10 +174,10 @@ class StoreWorld:
         self.nemesis.end()
         self.heap.run_until(self.heap.now + MENDING_SECONDS, self._is_mended)
         self.recovery = self._recover()
-        for client in self.clients:
+        for client in self.askers:
             client.stop()
         self.network.heal()
-        self.heap.run_until(self.heap.now + DRAIN_SECONDS, lambda: idle(self.clients))
+        self.heap.run_until(self.heap.now + DRAIN_SECONDS, lambda: all(client.is_idle for client in self.askers))
         for worker in self.others:
             worker.stop()
         if self.leases:

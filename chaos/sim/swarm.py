@@ -28,6 +28,7 @@ class Swarm:
     clients: int
     watchers: int
     holders: int
+    transactors: int
     keys: int
     pause_seconds: float  # of a client between two operations, in the mean
     interval_seconds: float
@@ -62,6 +63,7 @@ def draw_swarm(random: Random, *, members: int = 0, faults: tuple[str, ...] | No
         clients=random.choice((2, 4, 8)),
         watchers=random.choice((0, 2, 6)),
         holders=random.choice((0, 2, 4)),
+        transactors=random.choice((0, 2, 4)),
         keys=random.choice((1, 3, 8)),
         pause_seconds=random.choice((0.05, 0.2, 1.0)),
         interval_seconds=random.choice((0.5, 2.0, 6.0)),

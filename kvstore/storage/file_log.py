@@ -136,7 +136,7 @@ class FileLog:
         if not self._segments.newest:
             raise CorruptLog(f"the log is missing, and {self._begun} says that there was one")
         try:
-            noted = int(self._files.read(self._begun) or b"0", 16)
+            noted = int(self._files.read(self._begun).strip(b"\0") or b"0", 16)  # it has grown, and its bytes were lost
         except ValueError as error:
             raise CorruptLog(f"{self._begun} cannot be read: {error}") from error
         if self._segments.newest < noted:

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from chaos.sim.workloads.lease import Holder
 from chaos.sim.workloads.register import RegisterClient
+from chaos.sim.workloads.transact import Transactor
 from chaos.sim.workloads.watch import Watching
 
 
@@ -14,4 +15,4 @@ class Worker(Protocol):
     def stop(self) -> None: ...
 
 
-__all__ = ["Holder", "RegisterClient", "Watching", "Worker"]
+__all__ = ["Holder", "RegisterClient", "Transactor", "Watching", "Worker"]

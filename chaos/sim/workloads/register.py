@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chaos.history import Operation, Outcome
@@ -136,8 +135,3 @@ def _read(kind: str, answer: bytes, value: str | None) -> tuple[str | None, int,
         return value, revision, revision, True
     swapped = TxnResponse.FromString(answer)
     return value, swapped.header.revision, swapped.header.revision, swapped.succeeded
-
-
-def idle(clients: Sequence[RegisterClient]) -> bool:
-    """Whether no client waits for an answer."""
-    return all(client.is_idle for client in clients)

@@ -146,3 +146,15 @@ def test_a_bit_that_flips_in_the_shipped_log_is_found_or_does_no_harm(seed: int)
     else:
         assert restored is not None
         assert restored.entries == entries(1, 39)
+
+
+def test_a_log_begins_again_where_a_crash_left_the_note_beside_it_without_its_bytes() -> None:
+    """Found by `pilothouse sim --every-boundary`: m3 died at its boundary 22, and refused to start ever after."""
+    system = files()
+    begun(system).close()
+    note = system.open(FOLDER.with_name("log-begun"))
+    system.pwrite(note, bytes(system.size(note)), 0)
+    system.fdatasync(note)
+    restored = log_on(system).load(0)
+    assert restored is not None
+    assert restored.hard_state == HardState(1, 1)
