@@ -6,7 +6,7 @@ A voter never becomes a learner, so a member that votes when it starts has no ga
 from kvstore.api import errors
 from kvstore.api.node import MemberPort
 from kvstore.pb.rpc_pb2 import RangeRequest
-from kvstore.rpc import Call, Receiver, Streaming, Unary
+from kvstore.rpc import Call, Streaming, Unary
 
 __all__ = ["gated"]
 
@@ -44,7 +44,7 @@ def _is_serializable(message: bytes) -> bool:
         return True
 
 
-class _Refused(Receiver):
+class _Refused:
     """The call has failed already."""
 
     def on_message(self, message: bytes) -> None:

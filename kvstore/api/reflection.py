@@ -10,7 +10,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from kvstore.api.decoding import decode
 from kvstore.pb import POOL, election_pb2, health_pb2, lock_pb2, reflection_pb2, rpc_pb2
-from kvstore.rpc import Call, Code, Receiver, Streaming, Unary
+from kvstore.rpc import Call, Code, Streaming, Unary
 
 __all__ = ["ReflectionService"]
 
@@ -47,7 +47,7 @@ class ReflectionService:
         return {f"/{name}/ServerReflectionInfo": Streaming(_Questions) for name in _VERSIONS}
 
 
-class _Questions(Receiver):
+class _Questions:
     def __init__(self, call: Call) -> None:
         self._call = call
 
