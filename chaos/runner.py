@@ -100,10 +100,10 @@ async def run(target: Target, options: Options, say: Say) -> Report:
 def _clients(
     target: Target, options: Options, random: Random, go_on: Callable[[], bool], history: History
 ) -> list[tuple[Bench, Callable[[Bench], Awaitable[None]]]]:
-    direct = dict(zip(target.members, target.direct, strict=True))
+    by_member = dict(zip(target.members, target.endpoints, strict=True))
     places = [name for name in options.workloads for _ in range(options.clients)]
     return [
-        (Bench(target.endpoints, direct, number, Random(random.random()), go_on, history), WORKLOADS[name].client)
+        (Bench(target.endpoints, by_member, number, Random(random.random()), go_on, history), WORKLOADS[name].client)
         for number, name in enumerate(places)
     ]
 
@@ -161,16 +161,21 @@ async def disturb(
 
 
 async def serve_again(endpoints: Sequence[str], history: History) -> None:
-    """Return when a write succeeds."""
-    async with asyncio.timeout(RECOVERY_LIMIT_SECONDS):
-        while True:
-            async with Recorder(endpoints, WATCHMAN, history) as client:
-                try:
-                    await client.put(ALIVE, str(next(_marks)).encode(), timeout_seconds=1.0)
-                except EtcdError:
-                    await asyncio.sleep(0.05)
-                else:
-                    return
+    """Return when a write succeeds. Raises TimeoutError with the last refusal."""
+    last: EtcdError | None = None
+    try:
+        async with asyncio.timeout(RECOVERY_LIMIT_SECONDS):
+            while True:
+                async with Recorder(endpoints, WATCHMAN, history) as client:
+                    try:
+                        await client.put(ALIVE, str(next(_marks)).encode(), timeout_seconds=1.0)
+                    except EtcdError as error:
+                        last = error
+                        await asyncio.sleep(0.05)
+                    else:
+                        return
+    except TimeoutError as error:
+        raise TimeoutError(f"no write for {RECOVERY_LIMIT_SECONDS} s, the last was refused: {last}") from error
 
 
 async def _observe(target: Target, ends: float, report: Report) -> None:

@@ -14,6 +14,7 @@ from kvstore.pb import rpc_pb2 as rpc
 __all__ = ["DAMAGE_FAULTS"]
 
 BACK_SECONDS = 30.0
+CHECK_FLAG = "experimental-initial-corrupt-check"
 
 
 class Wipe(Fault):
@@ -40,7 +41,10 @@ class Wipe(Fault):
 
 
 class Flip(Fault):
-    """Bits of its files are flipped while it is down. It must not start as if nothing were wrong; then as `wipe`."""
+    """Bits of its files are flipped while it is down. It must not start as if nothing were wrong; then as `wipe`.
+
+    The log has checksums. The state has none, so it is compared with the others' at the start, as the flag asks.
+    """
 
     is_destructive = True
     where: ClassVar[str]
@@ -54,11 +58,13 @@ class Flip(Fault):
         self._said = len(node.words())
         await asyncio.to_thread(flip, node.data / target.program.folders[self.where], random)
         node.held_down.discard(self.name)
+        node.flags[CHECK_FLAG] = "true"
         await target.start(victim)
         node.held_down.add(self.name)
 
     async def mend(self, target: Target, victim: str) -> None:
         node = target.nodes[victim]
+        node.flags.pop(CHECK_FLAG)
         if node.process is not None and node.process.returncode is not None:  # it refused: replace it
             await asyncio.to_thread(shutil.rmtree, node.data, True)
             await _join_again(target, victim)
@@ -66,8 +72,9 @@ class Flip(Fault):
         await _wait_back(target, victim)
 
     async def seen(self, target: Target, victim: str) -> bool:
-        said = target.nodes[victim].words()[self._said :]
-        return any(word in said for word in ("checksum", "damaged", "corrupt", "mismatch", "crc"))
+        node = target.nodes[victim]
+        said = node.words()[self._said :]
+        return not node.is_running or any(word in said for word in ("checksum", "damaged", "corrupt", "mismatch", "crc"))
 
 
 def flip(folder: Path, random: Random, bits: int = 64) -> None:

@@ -93,10 +93,10 @@ class Recorder(Client):
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a client works with. `direct`: the members' own addresses, by name."""
+    """What a client works with. `by_member`: each member's endpoint."""
 
     endpoints: Sequence[str]
-    direct: dict[str, str]
+    by_member: dict[str, str]
     number: int
     random: Random
     go_on: Callable[[], bool]

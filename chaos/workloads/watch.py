@@ -45,11 +45,11 @@ async def _watch(bench: Bench) -> None:
     count, revision = 0, 0
     while bench.go_on():
         count += 1
-        member = bench.random.choice(list(bench.direct))
+        member = bench.random.choice(list(bench.by_member))
         stream = _stream(bench, f"{bench.number}.{count}", member, revision)
         try:
             async with asyncio.timeout(bench.random.uniform(*LIFE_SECONDS)):
-                await _follow(stream, bench.direct[member], bench.random.random() < 0.5)
+                await _follow(stream, bench.by_member[member], bench.random.random() < 0.5)
         except (RpcError, OSError):
             await asyncio.sleep(PAUSE_AFTER_ERROR_SECONDS)
         except TimeoutError:

@@ -16,17 +16,22 @@ from kvstore.storage.port import View
 __all__ = ["hash_everything", "hash_key_values"]
 
 PAUSE_ROWS = 64
+_MASK = 0xFFFFFFFF
 _BESIDE_KEYS = (layout.LEASES, layout.LEASE_KEYS, layout.AUTH, layout.AUTH_USERS, layout.AUTH_ROLES, layout.ALARMS)
 
 HashSteps = Generator[int | None, None, None]
 
 
 def hash_key_values(view: View, revision: int, compacted: int) -> HashSteps:
-    """Yield at last the hash of all versions that a read from `compacted` to `revision` can see (32 bits)."""
+    """Yield at last the hash of all versions that a read from `compacted` to `revision` can see (32 bits).
+
+    A sum, so that their order does not matter: what is current at `revision` is found among the superseded ones by a view
+    that has seen later writes.
+    """
     checksum = 0
     for number, entry in enumerate(_visible(view, revision, compacted)):
         if entry is not None:
-            checksum = zlib.crc32(entry[1], zlib.crc32(entry[0], checksum))
+            checksum = (checksum + zlib.crc32(entry[1], zlib.crc32(entry[0]))) & _MASK
         if number % PAUSE_ROWS == PAUSE_ROWS - 1:
             yield None
     yield checksum
