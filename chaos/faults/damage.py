@@ -9,11 +9,13 @@ from typing import ClassVar
 from chaos.faults.base import Fault, any_member
 from chaos.faults.maintenance import remove_member, until_done
 from chaos.target import Target
+from kvstore.client import Client
 from kvstore.pb import rpc_pb2 as rpc
 
 __all__ = ["DAMAGE_FAULTS"]
 
 BACK_SECONDS = 30.0
+ALARM = "/etcdserverpb.Maintenance/Alarm"
 CHECK_FLAG = "experimental-initial-corrupt-check"
 
 
@@ -64,12 +66,15 @@ class Flip(Fault):
 
     async def mend(self, target: Target, victim: str) -> None:
         node = target.nodes[victim]
-        node.flags.pop(CHECK_FLAG)
-        if node.process is not None and node.process.returncode is not None:  # it refused: replace it
+        node.flags.pop(CHECK_FLAG, None)
+        refused = node.process is not None and node.process.returncode is not None
+        if refused or self.where == "state":  # a new disk, as an operator would who was told by an alarm, or not
+            await target.hold_down(victim, self.name)
             await asyncio.to_thread(shutil.rmtree, node.data, True)
             await _join_again(target, victim)
         await target.release(victim, self.name)
         await _wait_back(target, victim)
+        await _disarm(target)
 
     async def seen(self, target: Target, victim: str) -> bool:
         node = target.nodes[victim]
@@ -99,6 +104,15 @@ async def _join_again(target: Target, victim: str) -> None:
         target, "MemberAdd", rpc.MemberAddRequest(peerURLs=[node.peer_url]), "etcdserver: Peer URLs already exists"
     )
     node.state = "existing"
+
+
+async def _disarm(target: Target) -> None:
+    async with Client(target.direct) as client:
+        listed = await client.request(ALARM, rpc.AlarmRequest(action=rpc.AlarmRequest.GET), rpc.AlarmResponse)
+        for one in listed.alarms:
+            if one.alarm == rpc.CORRUPT:
+                off = rpc.AlarmRequest(action=rpc.AlarmRequest.DEACTIVATE, memberID=one.memberID, alarm=rpc.CORRUPT)
+                await client.request(ALARM, off, rpc.AlarmResponse)
 
 
 async def _wait_back(target: Target, victim: str) -> None:
