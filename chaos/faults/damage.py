@@ -7,7 +7,7 @@ from random import Random
 from typing import ClassVar
 
 from chaos.faults.base import Fault, any_member
-from chaos.faults.maintenance import remove_member, until_done
+from chaos.faults.maintenance import PAUSE_SECONDS, is_voter, remove_member, until_done
 from chaos.target import Target
 from kvstore.client import Client
 from kvstore.pb import rpc_pb2 as rpc
@@ -116,10 +116,12 @@ async def _disarm(target: Target) -> None:
 
 
 async def _wait_back(target: Target, victim: str) -> None:
-    """Until it serves: before that, no other member may lose its files."""
+    """Until it serves and votes: before that, no other member may lose its files."""
     try:
         async with asyncio.timeout(BACK_SECONDS):
             await target.until_up(victim)
+            while not await is_voter(target, target.nodes[victim].peer_url):  # noqa: ASYNC110 (as `until_up`)
+                await asyncio.sleep(PAUSE_SECONDS)
     except TimeoutError:
         return  # another fault holds it; the run's end tells
 

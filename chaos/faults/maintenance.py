@@ -13,7 +13,7 @@ from kvstore.client import Client, Compacted, EtcdError
 from kvstore.pb import rpc_pb2 as rpc
 from kvstore.rpc import Channel, RpcError
 
-__all__ = ["MAINTENANCE_FAULTS", "remove_member", "until_done"]
+__all__ = ["MAINTENANCE_FAULTS", "is_voter", "remove_member", "until_done"]
 
 ATTEMPTS = 60
 PAUSE_SECONDS = 0.25
@@ -169,6 +169,11 @@ async def remove_member(target: Target, peer_url: str) -> None:
             await until_done(
                 target, "MemberRemove", rpc.MemberRemoveRequest(ID=member.ID), "etcdserver: member not found"
             )
+
+
+async def is_voter(target: Target, peer_url: str) -> bool:
+    """Whether who is known under the address has a vote: a member that joins learns first."""
+    return any(peer_url in member.peerURLs and not member.isLearner for member in await _members(target))
 
 
 async def _members(target: Target) -> list[rpc.Member]:
