@@ -5,6 +5,7 @@ Exit codes: 0 all promises held, 1 the run itself failed, 2 bad options, 3 a saf
 
 import asyncio
 import shutil
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -111,6 +112,9 @@ def _why_not(name: str, names: tuple[str, ...], program: Program) -> str:
 async def _run(folder: Path, program: Program, members: int, options: Options) -> Report:
     features = frozenset[Feature]().union(*(FAULTS[name].needs for name in options.faults))
     target = Target(folder, program, members, features, Random(options.seed), **FAST_TIMERS)
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # as Ctrl-C: no member is left behind
     try:
         await target.up()
         return await run(target, options, lambda text: click.echo(text, err=True))
