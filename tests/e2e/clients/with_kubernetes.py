@@ -1,6 +1,7 @@
 """The official Python client, as its examples use it: create, list, patch, watch, exec, log, port-forward, leader election."""
 
 import datetime
+import os
 import sys
 import threading
 import time
@@ -101,3 +102,5 @@ threading.Thread(target=leaderelection.LeaderElection(chosen).run, daemon=True).
 assert led.wait(20), "nobody leads"
 print("leader", flush=True)
 apps.delete_namespaced_deployment("py", namespace, propagation_policy="Foreground")
+sys.stdout.flush()
+os._exit(0)  # the elector's thread goes on, and one that prints while Python ends would abort it

@@ -27,7 +27,7 @@ async def main(namespace: str) -> None:
         assert answer.strip() == "said", answer
         print("exec")
         patched = await core.patch_namespaced_pod("aio", namespace, {"metadata": {"labels": {"a": "b"}}})
-        assert patched.metadata.labels == {"a": "b"}
+        assert patched.metadata.labels["a"] == "b", patched.metadata.labels  # beside the node's zone and region
         listed = await core.list_namespaced_pod(namespace, label_selector="a=b", limit=1)
         assert [pod.metadata.name for pod in listed.items] == ["aio"]
         await core.delete_namespaced_pod("aio", namespace, grace_period_seconds=0)
