@@ -66,7 +66,6 @@ HALVES: dict[str, Callable[[Path], object]] = {
     "the log is missing": lambda data: shutil.rmtree(data / "log"),
     "the log is empty": lambda data: largest(data / "log").unlink(),
     "the log is cut in half": lambda data: cut_in_half(largest(data / "log")),
-    "the state is cut in half": lambda data: cut_in_half(largest(data / "state")),
     "the identity is empty": lambda data: (data / "identity.json").write_bytes(b""),
     "the identity is no identity": lambda data: (data / "identity.json").write_bytes(b"{}"),
 }
@@ -83,6 +82,7 @@ async def test_a_half_copied_directory_is_refused(member: Member, damage: str) -
 LOST_STATES: dict[str, Callable[[Path], object]] = {
     "missing": lambda data: shutil.rmtree(data / "state"),
     "empty": lambda data: largest(data / "state").write_bytes(b""),
+    "cut in half": lambda data: cut_in_half(largest(data / "state")),
 }
 
 
