@@ -27,7 +27,7 @@ spec = client.V1DeploymentSpec(replicas=1, template=template, selector={"matchLa
 body = client.V1Deployment(api_version="apps/v1", kind="Deployment", metadata=client.V1ObjectMeta(name="py"), spec=spec)
 apps.create_namespaced_deployment(namespace, body)
 for event in watch.Watch().stream(apps.list_namespaced_deployment, namespace, timeout_seconds=60):
-    if event["object"].status.available_replicas:
+    if event["object"].status and event["object"].status.available_replicas:
         break
 else:
     raise SystemExit("never available")
